@@ -1,0 +1,129 @@
+//! Running one job: from a spec and local files to metrics and local files.
+//!
+//! Nothing here, or below, knows leases, the network or wall-clock time.
+//! Whoever runs the job decides through [`Host`] when it checkpoints and stops.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use seedbed_proto::result::{FailureReason, Metric};
+
+/// What a job gets from whoever runs it.
+pub struct RunContext<'a> {
+    /// Where tensors live.
+    pub device: Device,
+    /// A directory of this attempt alone; it is removed afterwards.
+    pub work_dir: PathBuf,
+    /// A directory that all jobs of this worker share, for what may be reused.
+    pub shared_dir: PathBuf,
+    /// Told of every step; answers what to do next.
+    pub host: &'a dyn Host,
+}
+
+/// The job's view of the world outside.
+pub trait Host: Sync {
+    /// Called after each optimizer step (and once before the first), cheaply.
+    fn step(&self, progress: &Progress) -> Directive;
+
+    /// Takes over a complete checkpoint file (it may be moved away).
+    ///
+    /// # Errors
+    /// If it can't be kept; the job then fails with that error.
+    fn checkpoint(&self, step: u64, file: &Path) -> Result<(), JobError>;
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Optimizer steps in all.
+    pub steps_total: u64,
+    /// The latest validation metric, for people: name and value.
+    pub live: Option<(String, f64)>,
+}
+
+/// What the job must do after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Directive {
+    /// Go on.
+    Continue,
+    /// Hand over a checkpoint, then go on.
+    Checkpoint,
+    /// Hand over a checkpoint, then stop (drain, preemption).
+    CheckpointAndStop,
+    /// Stop at once; nothing that is written now will be read.
+    Stop,
+}
+
+/// The local files that a job reads.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs {
+    /// By role: `config.json`, `model.safetensors`, `tokenizer.json` of the base;
+    /// `corpus/0`, `corpus/1` … of a pretraining.
+    pub files: BTreeMap<String, PathBuf>,
+    /// A checkpoint that an earlier attempt handed over.
+    pub resume: Option<PathBuf>,
+}
+
+impl Inputs {
+    /// The file of a role.
+    ///
+    /// # Errors
+    /// If the job was not given one: a bug of the caller.
+    pub fn file(&self, role: &str) -> Result<&Path, JobError> {
+        match self.files.get(role) {
+            Some(path) => Ok(path),
+            None => Err(JobError::new(
+                FailureReason::Bug,
+                format!("the job was started without its input {role:?}"),
+            )),
+        }
+    }
+}
+
+/// How a run of a job ended without an error.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The result is complete.
+    Finished(Output),
+    /// A directive stopped it.
+    Stopped,
+}
+
+/// The result of a job, its files still local.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// In the order in which they were measured.
+    pub metrics: Vec<Metric>,
+    /// Artifact name and local file.
+    pub files: Vec<(String, PathBuf)>,
+    /// The step from which this run started (0: from scratch). Provenance only.
+    pub resumed_from_step: u64,
+}
+
+/// A typed failure with one paragraph for people.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct JobError {
+    /// What kind of failure.
+    pub reason: FailureReason,
+    /// What failed, where, and the way out.
+    pub message: String,
+}
+
+impl JobError {
+    /// An error of this kind.
+    pub fn new(reason: FailureReason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+        }
+    }
+
+    /// Wrong input: never retried.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(FailureReason::Invalid, message)
+    }
+}
