@@ -4,3 +4,4 @@
 //! It never links the tensor library.
 
 pub mod results;
+pub mod sweep;
