@@ -3,5 +3,10 @@
 //!
 //! It never links the tensor library.
 
+pub mod artifacts;
+pub mod clock;
+pub mod lease;
+pub mod lifecycle;
 pub mod results;
+pub mod store;
 pub mod sweep;

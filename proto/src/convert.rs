@@ -35,7 +35,8 @@ pub enum BadMessage {
 /// # Errors
 /// If the text is not an id of that type.
 pub fn id<T: FromStr<Err = BadId>>(field: &'static str, text: &str) -> Result<T, BadMessage> {
-    text.parse().map_err(|source| BadMessage::Id { field, source })
+    text.parse()
+        .map_err(|source| BadMessage::Id { field, source })
 }
 
 /// Takes a required message field.

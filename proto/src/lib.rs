@@ -19,8 +19,7 @@ pub mod v1 {
 }
 
 /// The compiled `FileDescriptorSet`, for gRPC reflection.
-pub const FILE_DESCRIPTOR_SET: &[u8] =
-    include_bytes!(concat!(env!("OUT_DIR"), "/seedbed_v1.bin"));
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/seedbed_v1.bin"));
 
 pub use ids::{BlobDigest, JobKey, LeaseToken, SweepId, WorkerId};
 

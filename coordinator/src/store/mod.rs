@@ -1,0 +1,214 @@
+//! What the coordinator remembers: the only place that knows SQL.
+//!
+//! [`Store`] is what a coordinator may ask, and its documentation says what each
+//! call promises after a crash. In general:
+//! - A call that returned `Ok` is on disk: neither `kill -9` nor a power cut takes
+//!   it back. A call that returned an error recorded nothing. A call whose answer
+//!   was lost did one or the other, and may be made again.
+//! - Every write of a worker names its lease and hits exactly one job, or answers
+//!   [`StoreError::LeaseLost`].
+//! - Time is an argument; the store never reads a clock.
+
+mod error;
+pub mod sqlite;
+mod types;
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use seedbed_proto::result::{FailureReason, JobResult, Provenance};
+use seedbed_proto::{BlobDigest, JobKey, SweepId, WorkerId};
+use tokio::sync::watch;
+
+use crate::clock::Micros;
+use crate::results::{Run, Selection, SweepResults};
+
+pub use error::StoreError;
+pub use types::*;
+
+/// Jobs of a sweep, made while they are stored.
+pub type NewJobs = Box<dyn Iterator<Item = NewJob> + Send>;
+
+/// The coordinator's memory.
+#[async_trait]
+pub trait Store: Send + Sync {
+    // ---- sweeps -----------------------------------------------------------
+
+    /// Stores a sweep and those of its jobs that are not known yet.
+    ///
+    /// All or nothing. The same name again replaces the text and the list of
+    /// jobs; a job that is no longer listed leaves the sweep but keeps its
+    /// result, and is not handed out while no sweep lists it. A cancelled job
+    /// that is listed becomes ready again; a failed one stays failed until
+    /// [`Store::retry`]. A job with a failed input is stored as failed.
+    async fn submit_sweep(
+        &self,
+        sweep: NewSweep,
+        jobs: NewJobs,
+        now: Micros,
+    ) -> Result<Submitted, StoreError>;
+
+    /// Where a sweep stands, by name or id.
+    async fn status(&self, sweep: &str) -> Result<SweepStatus, StoreError>;
+
+    /// Where every sweep stands, in the order of their submission.
+    async fn list(&self) -> Result<Vec<SweepStatus>, StoreError>;
+
+    /// Ends what has no end yet, and says how many jobs that were. A job that
+    /// another sweep wants too goes on, unless that one was cancelled as well.
+    /// Naming a state, it may be called again.
+    async fn cancel(&self, sweep: &str, now: Micros) -> Result<u64, StoreError>;
+
+    /// Makes failed and cancelled jobs ready again, with a fresh retry budget and
+    /// from their last checkpoint; says how many. It may be called again.
+    async fn retry(&self, sweep: &str, now: Micros) -> Result<u64, StoreError>;
+
+    // ---- workers ----------------------------------------------------------
+
+    /// Makes a worker known, or updates what is known of it.
+    async fn register_worker(&self, worker: NewWorker, now: Micros) -> Result<(), StoreError>;
+
+    /// Workers that were heard of within this many seconds.
+    async fn live_workers(&self, now: Micros, within_secs: f64) -> Result<u64, StoreError>;
+
+    /// Leases up to `max_jobs` jobs that the worker can run, oldest sweep first,
+    /// in each sweep's order. An answer that is lost leaves leases that expire.
+    async fn acquire(
+        &self,
+        worker: WorkerId,
+        max_jobs: u32,
+        now: Micros,
+        lease_secs: f64,
+    ) -> Result<Vec<Leased>, StoreError>;
+
+    /// Heartbeat of several jobs; the answers are in the order of the question.
+    /// A checkpoint whose blob is not there is passed over.
+    async fn renew(
+        &self,
+        worker: WorkerId,
+        jobs: Vec<Progress>,
+        now: Micros,
+        lease_secs: f64,
+    ) -> Result<Vec<Renewal>, StoreError>;
+
+    /// Records a result, once: whatever happens around it, exactly one result of
+    /// a job is ever on record, and it is never changed. Jobs that waited for it
+    /// become ready in the same transaction.
+    ///
+    /// A result for a job that is done is compared with the one on record, if the
+    /// lease was ever one of that job. [`StoreError::MissingBlobs`] if an artifact
+    /// was not uploaded.
+    async fn complete(
+        &self,
+        lease: Lease,
+        result: JobResult,
+        provenance: Provenance,
+        now: Micros,
+    ) -> Result<Recorded, StoreError>;
+
+    /// Ends an attempt with a reason; `true` if the job goes back to the queue.
+    /// When it has failed for good, so have the jobs that need it.
+    async fn fail(
+        &self,
+        lease: Lease,
+        reason: FailureReason,
+        message: String,
+        provenance: Provenance,
+        now: Micros,
+    ) -> Result<bool, StoreError>;
+
+    /// Gives a job back unfinished; it goes on from its last checkpoint.
+    async fn release(
+        &self,
+        lease: Lease,
+        checkpoint: Option<Checkpoint>,
+        now: Micros,
+    ) -> Result<(), StoreError>;
+
+    /// Takes back every lease that has expired by `now`.
+    async fn expire_due(&self, now: Micros) -> Result<Vec<Expired>, StoreError>;
+
+    /// Makes sure that no lease expires before `until`; says how many jobs run.
+    /// To be called at the start of a coordinator: workers that went on while it
+    /// was down must get the time to come back.
+    async fn extend_running(&self, until: Micros) -> Result<u64, StoreError>;
+
+    /// A counter that moves when jobs may have become ready or settled through
+    /// this process. Others may write to the same database: look now and then.
+    fn changes(&self) -> watch::Receiver<u64>;
+
+    // ---- results ----------------------------------------------------------
+
+    /// A sweep without its runs: name, text, selections, attempts.
+    async fn results_header(&self, sweep: &str) -> Result<SweepResults, StoreError>;
+
+    /// Up to `limit` runs of a sweep whose ordinal is at least `from`, in order.
+    /// Metrics of test splits are left out while the sweep has no selection.
+    async fn runs(&self, sweep: &str, from: u64, limit: u32) -> Result<Vec<Run>, StoreError>;
+
+    /// A sweep with all its runs.
+    async fn results(&self, sweep: &str) -> Result<SweepResults, StoreError> {
+        const PAGE: u32 = 256;
+        let mut results = self.results_header(sweep).await?;
+        let mut from = 0;
+        loop {
+            let page = self.runs(sweep, from, PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(results);
+            };
+            from = last.ordinal + 1;
+            results.runs.extend(page);
+        }
+    }
+
+    /// Records a selection and answers with it as it stands on record: a new
+    /// version if it says something new, else the latest one. The version that
+    /// it comes with is not looked at.
+    async fn record_selection(
+        &self,
+        sweep: &str,
+        selection: Selection,
+        now: Micros,
+    ) -> Result<Selection, StoreError>;
+
+    /// Says which runs' weights a sweep keeps (`keep: {weights: selected}`). The
+    /// weights of its other runs that are done are dropped, unless another sweep
+    /// keeps them or a job still needs them; says how many files. The bytes go
+    /// with the next collection of garbage.
+    async fn retain_weights(&self, sweep: &str, keep: BTreeSet<JobKey>) -> Result<u64, StoreError>;
+
+    // ---- blobs ------------------------------------------------------------
+    // Used by `artifacts::Artifacts`, which keeps bytes and rows in step.
+
+    /// Announces that a blob is about to be written, which protects it from the
+    /// collection of garbage for a while. `true` if it is there already.
+    /// [`StoreError::BlobBusy`] while it is being deleted.
+    async fn blob_coming(&self, blob: BlobInfo, now: Micros) -> Result<bool, StoreError>;
+
+    /// Records that the bytes of an announced blob are on disk.
+    async fn blob_stored(&self, digest: BlobDigest) -> Result<(), StoreError>;
+
+    /// Which of these blobs are not there, in the order of the question. Those
+    /// that are there are protected anew.
+    async fn missing_blobs(
+        &self,
+        digests: Vec<BlobDigest>,
+        now: Micros,
+    ) -> Result<Vec<BlobDigest>, StoreError>;
+
+    /// Marks every blob that nothing refers to and nobody asked for since
+    /// `before` as doomed, and lists all doomed ones (those of a collection that
+    /// was interrupted too). From then on the store denies having them.
+    async fn doom_blobs(&self, before: Micros) -> Result<Vec<BlobInfo>, StoreError>;
+
+    /// Forgets doomed blobs, once their bytes are gone.
+    async fn forget_blobs(&self, digests: Vec<BlobDigest>) -> Result<(), StoreError>;
+
+    // ---- the whole --------------------------------------------------------
+
+    /// The sweep of this name or id.
+    async fn sweep_id(&self, sweep: &str) -> Result<SweepId, StoreError>;
+
+    /// Waits for what is queued and closes the database.
+    async fn close(&self);
+}

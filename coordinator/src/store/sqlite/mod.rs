@@ -1,0 +1,371 @@
+//! The store in one SQLite file: no server to set up.
+//!
+//! Write-ahead log, one sync per commit (`synchronous = FULL`), one writer with
+//! group commit ([`writer`]), a few readers that see a snapshot each and never
+//! wait for it. Several processes may open the same file: they take turns.
+
+mod blobs;
+mod manage;
+mod queue;
+mod record;
+mod results;
+mod row;
+mod status;
+mod submit;
+mod writer;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use seedbed_proto::result::{FailureReason, JobResult, Provenance};
+use seedbed_proto::{BlobDigest, JobKey, SweepId, WorkerId};
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Sqlite, Transaction};
+use tokio::sync::watch;
+
+use super::{
+    BlobInfo, Checkpoint, Expired, Lease, Leased, NewJobs, NewSweep, NewWorker, Progress, Recorded,
+    Renewal, Store, StoreError, Submitted, SweepStatus,
+};
+use crate::clock::Micros;
+use crate::results::{Run, Selection, SweepResults};
+use writer::{Effect, Writer};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// Readers at the same time; a reader is done in milliseconds.
+const READERS_MAX: u32 = 4;
+
+/// How long a writer waits for another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The store in one file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    writer: Writer,
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the database, makes it if it is not there, and brings it up to this
+    /// program's version.
+    ///
+    /// # Errors
+    /// If the file can't be opened, is no database of ours, or was written by a
+    /// newer program.
+    pub async fn open(file: &Path) -> Result<Self, StoreError> {
+        let fail = |why: String| StoreError::Open {
+            path: file.display().to_string(),
+            why,
+        };
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let lock = lock_beside(file)
+            .await
+            .map_err(|error| fail(error.to_string()))?;
+        let mut writer = options
+            .connect()
+            .await
+            .map_err(|error| fail(error.to_string()))?;
+        MIGRATIONS
+            .run(&mut writer)
+            .await
+            .map_err(|error| fail(explain(&error)))?;
+        drop(lock);
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS_MAX)
+            .connect_lazy_with(options.create_if_missing(false).pragma("query_only", "ON"));
+        Ok(Self {
+            writer: Writer::start(writer),
+            readers,
+        })
+    }
+
+    /// A snapshot to read from.
+    async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.readers.begin().await?)
+    }
+
+    /// A connection for a single statement.
+    async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        Ok(self.readers.acquire().await?)
+    }
+}
+
+/// Two processes must not upgrade at the same time. The lock is not on the
+/// database itself: closing that file would drop SQLite's own locks on it.
+async fn lock_beside(file: &Path) -> std::io::Result<File> {
+    let path = file.with_extension("lock");
+    let locking = tokio::task::spawn_blocking(move || {
+        let lock = File::create(path)?;
+        lock.lock()?;
+        Ok(lock)
+    });
+    locking
+        .await
+        .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
+}
+
+fn explain(error: &MigrateError) -> String {
+    match error {
+        MigrateError::VersionMissing(version) => format!(
+            "made by a newer program (it has migration {version}); use that program, or another \
+             state folder"
+        ),
+        MigrateError::VersionMismatch(version) => format!(
+            "made by a program whose migration {version} differs from this one's; use that \
+             program, or another state folder"
+        ),
+        error => error.to_string(),
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn submit_sweep(
+        &self,
+        sweep: NewSweep,
+        jobs: NewJobs,
+        now: Micros,
+    ) -> Result<Submitted, StoreError> {
+        self.writer
+            .write(Effect::Jobs, move |c| {
+                Box::pin(submit::submit(c, sweep, jobs, now))
+            })
+            .await
+    }
+
+    async fn status(&self, sweep: &str) -> Result<SweepStatus, StoreError> {
+        status::status(&mut *self.snapshot().await?, sweep).await
+    }
+
+    async fn list(&self) -> Result<Vec<SweepStatus>, StoreError> {
+        status::list(&mut *self.snapshot().await?).await
+    }
+
+    async fn cancel(&self, sweep: &str, now: Micros) -> Result<u64, StoreError> {
+        let sweep = sweep.to_owned();
+        self.writer
+            .write(Effect::Jobs, move |c| {
+                Box::pin(async move { manage::cancel(c, &sweep, now).await })
+            })
+            .await
+    }
+
+    async fn retry(&self, sweep: &str, now: Micros) -> Result<u64, StoreError> {
+        let sweep = sweep.to_owned();
+        self.writer
+            .write(Effect::Jobs, move |c| {
+                Box::pin(async move { manage::retry(c, &sweep, now).await })
+            })
+            .await
+    }
+
+    async fn register_worker(&self, worker: NewWorker, now: Micros) -> Result<(), StoreError> {
+        self.writer
+            .write(Effect::Quiet, move |c| {
+                Box::pin(queue::register(c, worker, now))
+            })
+            .await
+    }
+
+    async fn live_workers(&self, now: Micros, within_secs: f64) -> Result<u64, StoreError> {
+        let since = now.plus_secs(-within_secs);
+        status::live_workers(&mut *self.reader().await?, since).await
+    }
+
+    async fn acquire(
+        &self,
+        worker: WorkerId,
+        max_jobs: u32,
+        now: Micros,
+        lease_secs: f64,
+    ) -> Result<Vec<Leased>, StoreError> {
+        let mut reader = self.snapshot().await?;
+        let known = queue::worker(&mut reader, worker).await?;
+        if !queue::worth_acquiring(&mut reader, &known, now).await? {
+            return Ok(vec![]);
+        }
+        drop(reader);
+        self.writer
+            .write(Effect::Quiet, move |c| {
+                Box::pin(queue::acquire(c, worker, max_jobs, now, lease_secs))
+            })
+            .await
+    }
+
+    async fn renew(
+        &self,
+        worker: WorkerId,
+        jobs: Vec<Progress>,
+        now: Micros,
+        lease_secs: f64,
+    ) -> Result<Vec<Renewal>, StoreError> {
+        self.writer
+            .write(Effect::Quiet, move |c| {
+                Box::pin(queue::renew(c, worker, jobs, now, lease_secs))
+            })
+            .await
+    }
+
+    async fn complete(
+        &self,
+        lease: Lease,
+        result: JobResult,
+        provenance: Provenance,
+        now: Micros,
+    ) -> Result<Recorded, StoreError> {
+        // What needs no database is done before the writer's turn.
+        record::check_result(lease.job, &result)?;
+        let digest = result.digest();
+        self.writer
+            .write(Effect::Jobs, move |c| {
+                Box::pin(record::complete(c, lease, result, digest, provenance, now))
+            })
+            .await
+    }
+
+    async fn fail(
+        &self,
+        lease: Lease,
+        reason: FailureReason,
+        message: String,
+        provenance: Provenance,
+        now: Micros,
+    ) -> Result<bool, StoreError> {
+        self.writer
+            .write(Effect::Jobs, move |c| {
+                Box::pin(record::fail(c, lease, reason, message, provenance, now))
+            })
+            .await
+    }
+
+    async fn release(
+        &self,
+        lease: Lease,
+        checkpoint: Option<Checkpoint>,
+        now: Micros,
+    ) -> Result<(), StoreError> {
+        self.writer
+            .write(Effect::Jobs, move |c| {
+                Box::pin(queue::release(c, lease, checkpoint, now))
+            })
+            .await
+    }
+
+    async fn expire_due(&self, now: Micros) -> Result<Vec<Expired>, StoreError> {
+        // Asked every second, hardly ever with something to write.
+        if !queue::any_due(&mut *self.reader().await?, now).await? {
+            return Ok(vec![]);
+        }
+        self.writer
+            .write(Effect::Jobs, move |c| Box::pin(queue::expire_due(c, now)))
+            .await
+    }
+
+    async fn extend_running(&self, until: Micros) -> Result<u64, StoreError> {
+        self.writer
+            .write(Effect::Quiet, move |c| {
+                Box::pin(queue::extend_running(c, until))
+            })
+            .await
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.writer.changes()
+    }
+
+    async fn results_header(&self, sweep: &str) -> Result<SweepResults, StoreError> {
+        results::header(&mut *self.snapshot().await?, sweep).await
+    }
+
+    async fn runs(&self, sweep: &str, from: u64, limit: u32) -> Result<Vec<Run>, StoreError> {
+        results::runs(&mut *self.snapshot().await?, sweep, from, limit).await
+    }
+
+    async fn record_selection(
+        &self,
+        sweep: &str,
+        selection: Selection,
+        now: Micros,
+    ) -> Result<Selection, StoreError> {
+        let sweep = sweep.to_owned();
+        self.writer
+            .write(Effect::Jobs, move |c| {
+                Box::pin(async move { results::record_selection(c, &sweep, selection, now).await })
+            })
+            .await
+    }
+
+    async fn retain_weights(&self, sweep: &str, keep: BTreeSet<JobKey>) -> Result<u64, StoreError> {
+        let sweep = sweep.to_owned();
+        self.writer
+            .write(Effect::Quiet, move |c| {
+                Box::pin(async move { results::retain_weights(c, &sweep, &keep).await })
+            })
+            .await
+    }
+
+    async fn blob_coming(&self, blob: BlobInfo, now: Micros) -> Result<bool, StoreError> {
+        self.writer
+            .write(Effect::Quiet, move |c| {
+                Box::pin(blobs::coming(c, blob, now))
+            })
+            .await
+    }
+
+    async fn blob_stored(&self, digest: BlobDigest) -> Result<(), StoreError> {
+        self.writer
+            .write(Effect::Quiet, move |c| Box::pin(blobs::stored(c, digest)))
+            .await
+    }
+
+    async fn missing_blobs(
+        &self,
+        digests: Vec<BlobDigest>,
+        now: Micros,
+    ) -> Result<Vec<BlobDigest>, StoreError> {
+        self.writer
+            .write(Effect::Quiet, move |c| {
+                Box::pin(blobs::missing(c, digests, now))
+            })
+            .await
+    }
+
+    async fn doom_blobs(&self, before: Micros) -> Result<Vec<BlobInfo>, StoreError> {
+        self.writer
+            .write(Effect::Quiet, move |c| Box::pin(blobs::doom(c, before)))
+            .await
+    }
+
+    async fn forget_blobs(&self, digests: Vec<BlobDigest>) -> Result<(), StoreError> {
+        self.writer
+            .write(Effect::Quiet, move |c| {
+                Box::pin(async move { blobs::forget(c, &digests).await })
+            })
+            .await
+    }
+
+    async fn sweep_id(&self, sweep: &str) -> Result<SweepId, StoreError> {
+        let found = row::sweep(&mut *self.reader().await?, sweep).await?;
+        row::parse("sweeps.uuid", &found.uuid)
+    }
+
+    async fn close(&self) {
+        // The last connection to close writes the log back into the file.
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}

@@ -1,0 +1,269 @@
+//! What a sweep has yielded, selections, and which weights stay.
+
+use std::collections::BTreeSet;
+
+use seedbed_proto::JobKey;
+use seedbed_proto::result::Metric;
+use sqlx::{AssertSqlSafe, SqliteConnection};
+
+use super::row::{self, parse, signed, to_json, unsigned};
+use crate::clock::Micros;
+use crate::results::{Attempt, Run, Selection, SweepResults};
+use crate::store::StoreError;
+
+pub(super) async fn header(
+    conn: &mut SqliteConnection,
+    sweep: &str,
+) -> Result<SweepResults, StoreError> {
+    let sweep = row::sweep(conn, sweep).await?;
+    let yaml: String = sqlx::query_scalar("SELECT yaml FROM sweeps WHERE id = ?")
+        .bind(sweep.id)
+        .fetch_one(&mut *conn)
+        .await?;
+    Ok(SweepResults {
+        sweep_id: parse("sweeps.uuid", &sweep.uuid)?,
+        name: sweep.name,
+        yaml,
+        runs: vec![],
+        selections: selections(conn, sweep.id).await?,
+        attempts: attempts(conn, sweep.id).await?,
+    })
+}
+
+async fn selections(
+    conn: &mut SqliteConnection,
+    sweep_id: i64,
+) -> Result<Vec<Selection>, StoreError> {
+    let rows: Vec<String> =
+        sqlx::query_scalar("SELECT selection FROM selections WHERE sweep_id = ? ORDER BY version")
+            .bind(sweep_id)
+            .fetch_all(conn)
+            .await?;
+    rows.iter()
+        .map(|text| row::json("selections.selection", text))
+        .collect()
+}
+
+#[derive(sqlx::FromRow)]
+struct AttemptRow {
+    key: String,
+    attempt: i64,
+    outcome: String,
+    message: String,
+    worker: String,
+    provenance: Option<String>,
+    started_us: i64,
+    ended_us: Option<i64>,
+}
+
+async fn attempts(conn: &mut SqliteConnection, sweep_id: i64) -> Result<Vec<Attempt>, StoreError> {
+    let statement = AssertSqlSafe(format!(
+        "SELECT j.key, a.attempt, a.outcome, a.message, a.provenance, a.started_us, a.ended_us,
+           {} AS worker
+         FROM attempts a
+           JOIN jobs j ON j.id = a.job_id
+           JOIN workers w ON w.id = a.worker_id
+           JOIN (SELECT job_id, min(ordinal) AS place FROM sweep_jobs WHERE sweep_id = ?
+                 GROUP BY job_id) s ON s.job_id = a.job_id
+         ORDER BY s.place, a.attempt",
+        row::WORKER_NAME
+    ));
+    let rows: Vec<AttemptRow> = sqlx::query_as(statement)
+        .bind(sweep_id)
+        .fetch_all(conn)
+        .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Attempt {
+                job_key: parse("jobs.key", &row.key)?,
+                attempt: unsigned("attempts.attempt", row.attempt)?,
+                outcome: row.outcome,
+                message: row.message,
+                worker: row.worker,
+                provenance: row
+                    .provenance
+                    .map(|text| row::json("attempts.provenance", &text))
+                    .transpose()?,
+                started_at: Micros(row.started_us).to_string(),
+                ended_at: row.ended_us.map(|us| Micros(us).to_string()),
+            })
+        })
+        .collect()
+}
+
+#[derive(sqlx::FromRow)]
+struct RunRow {
+    ordinal: i64,
+    id: i64,
+    key: String,
+    point: String,
+    phase: String,
+    failure_reason: Option<String>,
+    failure_message: Option<String>,
+}
+
+pub(super) async fn runs(
+    conn: &mut SqliteConnection,
+    sweep: &str,
+    from: u64,
+    limit: u32,
+) -> Result<Vec<Run>, StoreError> {
+    let sweep = row::sweep(conn, sweep).await?;
+    let selected: Option<i64> =
+        sqlx::query_scalar("SELECT 1 FROM selections WHERE sweep_id = ? LIMIT 1")
+            .bind(sweep.id)
+            .fetch_optional(&mut *conn)
+            .await?;
+    let sealed = selected.is_none();
+    let rows: Vec<RunRow> = sqlx::query_as(
+        "SELECT s.ordinal, j.id, j.key, s.point, j.phase, j.failure_reason, j.failure_message
+         FROM sweep_jobs s JOIN jobs j ON j.id = s.job_id
+         WHERE s.sweep_id = ? AND s.ordinal >= ? AND s.point IS NOT NULL
+         ORDER BY s.ordinal LIMIT ?",
+    )
+    .bind(sweep.id)
+    .bind(signed(from))
+    .bind(i64::from(limit))
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut runs = vec![];
+    for row in rows {
+        let failure = match row.failure_reason.zip(row.failure_message) {
+            Some((reason, message)) => Some((row::reason(&reason)?, message)),
+            None => None,
+        };
+        runs.push(Run {
+            ordinal: unsigned("sweep_jobs.ordinal", row.ordinal)?,
+            key: parse("jobs.key", &row.key)?,
+            point: row::json("sweep_jobs.point", &row.point)?,
+            phase: row::phase(&row.phase)?,
+            failure,
+            metrics: metrics(conn, row.id, sealed).await?,
+            artifacts: row::artifacts(conn, row.id).await?,
+        });
+    }
+    Ok(runs)
+}
+
+#[derive(sqlx::FromRow)]
+struct MetricRow {
+    split: String,
+    step: i64,
+    layer: i64,
+    head: i64,
+    slot: String,
+    name: String,
+    value: Option<f64>,
+}
+
+/// Sealed metrics don't leave the database: no reader can forget to hide them.
+async fn metrics(
+    conn: &mut SqliteConnection,
+    job_id: i64,
+    sealed: bool,
+) -> Result<Vec<Metric>, StoreError> {
+    let rows: Vec<MetricRow> = sqlx::query_as(
+        "SELECT split, step, layer, head, slot, name, value FROM metrics
+         WHERE job_id = ? AND NOT (? AND substr(split, 1, 4) = 'test') ORDER BY seq",
+    )
+    .bind(job_id)
+    .bind(sealed)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Metric {
+                split: row.split,
+                step: unsigned("metrics.step", row.step)?,
+                layer: index("metrics.layer", row.layer)?,
+                head: index("metrics.head", row.head)?,
+                slot: Some(row.slot).filter(|slot| !slot.is_empty()),
+                name: row.name,
+                value: row.value.unwrap_or(f64::NAN),
+            })
+        })
+        .collect()
+}
+
+/// -1 stands for "none".
+fn index(what: &'static str, value: i64) -> Result<Option<u32>, StoreError> {
+    match value {
+        -1 => Ok(None),
+        value => unsigned(what, value).map(Some),
+    }
+}
+
+pub(super) async fn record_selection(
+    conn: &mut SqliteConnection,
+    sweep: &str,
+    mut selection: Selection,
+    now: Micros,
+) -> Result<Selection, StoreError> {
+    let sweep = row::sweep(conn, sweep).await?;
+    let latest: Option<(i64, String)> = sqlx::query_as(
+        "SELECT version, selection FROM selections WHERE sweep_id = ?
+         ORDER BY version DESC LIMIT 1",
+    )
+    .bind(sweep.id)
+    .fetch_optional(&mut *conn)
+    .await?;
+    let latest_version = latest.as_ref().map_or(0, |(version, _)| *version);
+    if let Some((version, text)) = latest {
+        // Texts are compared: reading a float from text may move its last bit.
+        selection.version = unsigned("selections.version", version)?;
+        if to_json(&selection) == text {
+            return Ok(selection);
+        }
+    }
+    selection.version = unsigned("selections.version", latest_version + 1)?;
+    sqlx::query(
+        "INSERT INTO selections (sweep_id, version, created_us, selection) VALUES (?, ?, ?, ?)",
+    )
+    .bind(sweep.id)
+    .bind(latest_version + 1)
+    .bind(now.0)
+    .bind(to_json(&selection))
+    .execute(conn)
+    .await?;
+    Ok(selection)
+}
+
+pub(super) async fn retain_weights(
+    conn: &mut SqliteConnection,
+    sweep: &str,
+    keep: &BTreeSet<JobKey>,
+) -> Result<u64, StoreError> {
+    let sweep = row::sweep(conn, sweep).await?;
+    sqlx::query("DELETE FROM unwanted_weights WHERE sweep_id = ?")
+        .bind(sweep.id)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query(
+        "INSERT INTO unwanted_weights (sweep_id, job_id)
+         SELECT DISTINCT s.sweep_id, s.job_id
+         FROM sweep_jobs s JOIN jobs j ON j.id = s.job_id
+         WHERE s.sweep_id = ? AND s.point IS NOT NULL AND j.phase = 'done'
+           AND j.key NOT IN (SELECT value FROM json_each(?))",
+    )
+    .bind(sweep.id)
+    .bind(to_json(keep))
+    .execute(&mut *conn)
+    .await?;
+    let dropped = sqlx::query(
+        "DELETE FROM artifacts
+         WHERE name LIKE '%.safetensors'
+           AND job_id IN (SELECT job_id FROM unwanted_weights WHERE sweep_id = ?)
+           AND NOT EXISTS (
+             SELECT 1 FROM sweep_jobs s WHERE s.job_id = artifacts.job_id AND NOT EXISTS (
+               SELECT 1 FROM unwanted_weights u
+               WHERE u.sweep_id = s.sweep_id AND u.job_id = s.job_id))
+           AND NOT EXISTS (
+             SELECT 1 FROM job_inputs i JOIN jobs j ON j.id = i.job_id
+             WHERE i.input_id = artifacts.job_id
+               AND j.phase IN ('blocked', 'pending', 'running'))",
+    )
+    .bind(sweep.id)
+    .execute(conn)
+    .await?;
+    Ok(dropped.rows_affected())
+}
