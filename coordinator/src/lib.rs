@@ -3,10 +3,12 @@
 //!
 //! It never links the tensor library.
 
+pub mod aggregate;
 pub mod artifacts;
 pub mod clock;
 pub mod lease;
 pub mod lifecycle;
+pub mod report;
 pub mod results;
 pub mod store;
 pub mod sweep;

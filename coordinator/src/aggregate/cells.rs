@@ -1,0 +1,328 @@
+//! Cells: what the seeds of one point of the sweep have yielded.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use seedbed_proto::result::{FailureReason, JobPhase, Metric};
+use serde_json::Value;
+
+use crate::sweep::Compare;
+use super::stats::{Estimate, Proportion, estimate, wilson};
+use crate::results::{Point, Run, Selection, label};
+
+/// Which number: a metric of a split, of a part of the network or the prompt
+/// where it belongs to one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MetricId {
+    /// "val", "test_iid" …
+    pub split: String,
+    /// "incongruent_accuracy" …
+    pub name: String,
+    /// Block.
+    pub layer: Option<u32>,
+    /// Attention head.
+    pub head: Option<u32>,
+    /// Prompt slot or stratum.
+    pub slot: Option<String>,
+}
+
+impl MetricId {
+    /// A metric of a whole split.
+    pub fn whole(split: &str, name: &str) -> Self {
+        Self {
+            split: split.to_owned(),
+            name: name.to_owned(),
+            layer: None,
+            head: None,
+            slot: None,
+        }
+    }
+
+    /// Whether it is of the split as a whole.
+    pub fn is_whole(&self) -> bool {
+        self.layer.is_none() && self.head.is_none() && self.slot.is_none()
+    }
+
+    pub(super) fn of(m: &Metric) -> Self {
+        Self {
+            split: m.split.clone(),
+            name: m.name.clone(),
+            layer: m.layer,
+            head: m.head,
+            slot: m.slot.clone(),
+        }
+    }
+}
+
+/// Where the seeds of a cell are.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SeedTally {
+    /// Their result is on record.
+    pub done: Vec<u64>,
+    /// They failed for good.
+    pub failed: Vec<(u64, FailureReason)>,
+    /// A person ended them.
+    pub cancelled: Vec<u64>,
+    /// They wait or run.
+    pub unsettled: Vec<u64>,
+    /// Several different runs stand at this seed: none of them is used.
+    pub duplicate: Vec<u64>,
+    /// The sweep has the seed, but not here.
+    pub absent: Vec<u64>,
+}
+
+impl SeedTally {
+    /// Seeds that should be here.
+    pub fn expected(&self) -> usize {
+        self.done.len() + self.lost()
+    }
+
+    /// Seeds that are not done.
+    pub fn lost(&self) -> usize {
+        self.failed.len()
+            + self.cancelled.len()
+            + self.unsettled.len()
+            + self.duplicate.len()
+            + self.absent.len()
+    }
+
+    /// Share of the seeds that are done, with its interval.
+    pub fn success(&self) -> Proportion {
+        wilson(self.done.len(), self.expected())
+    }
+
+    /// Why seeds are not done, in words; empty if all are.
+    pub fn shortfall(&self) -> String {
+        let list = |seeds: &[u64]| {
+            let seeds: Vec<_> = seeds.iter().map(u64::to_string).collect();
+            seeds.join(", ")
+        };
+        let mut parts = Vec::new();
+        if !self.failed.is_empty() {
+            let seeds: Vec<_> = self
+                .failed
+                .iter()
+                .map(|(s, why)| format!("{s} ({why})"))
+                .collect();
+            parts.push(format!("failed: seed {}", seeds.join(", ")));
+        }
+        for (what, seeds) in [
+            ("cancelled", &self.cancelled),
+            ("not finished", &self.unsettled),
+            ("several different runs, none used", &self.duplicate),
+            ("not in the sweep here", &self.absent),
+        ] {
+            if !seeds.is_empty() {
+                parts.push(format!("{what}: seed {}", list(seeds)));
+            }
+        }
+        parts.join("; ")
+    }
+}
+
+/// One metric of a cell at its final step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// The last step at which the cell measured it.
+    pub step: u64,
+    /// Value by seed, ascending.
+    pub values: Vec<(u64, f64)>,
+    /// Finished seeds without a value at that step.
+    pub unavailable: Vec<u64>,
+    /// The mean over seeds; none if no seed has a value.
+    pub estimate: Option<Estimate>,
+}
+
+/// A point of the sweep without its seed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cell {
+    /// All axes but the replicate.
+    pub point: Point,
+    /// The arm's label.
+    pub arm: String,
+    /// All axes but replicate, arm and the selected one.
+    pub block: Point,
+    /// The value of the selected axis; none if nothing is selected over.
+    pub value: Option<Value>,
+    /// It is the choice of its group, or its group has no other value.
+    pub chosen: bool,
+    /// It was chosen at an end of its grid.
+    pub at_edge: bool,
+    /// Where its seeds are.
+    pub seeds: SeedTally,
+    /// Its metrics at the final step; floors are kept apart.
+    pub summaries: BTreeMap<MetricId, Summary>,
+}
+
+impl Cell {
+    /// The value of the selected axis as text.
+    pub fn value_label(&self) -> String {
+        self.value.as_ref().map_or_else(|| "–".to_owned(), label)
+    }
+
+    /// A metric of a whole split at its final step.
+    pub fn summary(&self, split: &str, name: &str) -> Option<&Summary> {
+        self.summaries.get(&MetricId::whole(split, name))
+    }
+
+    /// The estimate of a metric of a whole split at its final step.
+    pub fn estimate(&self, split: &str, name: &str) -> Option<&Estimate> {
+        self.summary(split, name)?.estimate.as_ref()
+    }
+}
+
+/// The cells in the order in which the sweep first mentions them.
+pub(super) fn build(
+    runs: &[&Run],
+    compare: &Compare,
+    selection: Option<&Selection>,
+    seeds: &[u64],
+    notes: &mut Vec<String>,
+) -> Vec<Cell> {
+    let mut cells: Vec<(Point, BTreeMap<u64, Vec<&Run>>)> = Vec::new();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    for run in runs {
+        let Some(seed) = compare.seed(&run.point) else {
+            notes.push(format!(
+                "run {} has no whole number at axis {:?} and is left out",
+                run.key, compare.replicate
+            ));
+            continue;
+        };
+        let point = compare.cell(&run.point);
+        let place = *places.entry(key(&point)).or_insert_with(|| {
+            cells.push((point, BTreeMap::new()));
+            cells.len() - 1
+        });
+        cells[place].1.entry(seed).or_default().push(run);
+    }
+
+    let mut grids: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (point, _) in &cells {
+        let value = point
+            .get(compare.select_axis())
+            .map(label)
+            .unwrap_or_default();
+        grids
+            .entry(key(&compare.group(point)))
+            .or_default()
+            .insert(value);
+    }
+
+    cells
+        .into_iter()
+        .map(|(point, by_seed)| {
+            let group = compare.group(&point);
+            let value = point.get(compare.select_axis()).cloned();
+            let choice = selection.and_then(|s| s.choices.iter().find(|c| c.group == group));
+            let chosen = match (&value, selection, choice) {
+                (None, _, _) => true,
+                (Some(value), Some(_), Some(choice)) => choice.value == *value,
+                (Some(_), Some(_), None) => false,
+                (Some(_), None, _) => grids[&key(&group)].len() == 1,
+            };
+            let tally = tally(&by_seed, seeds);
+            let name = format!(
+                "{}, {}",
+                compare.arm(&point),
+                words(&point, &[&compare.arms])
+            );
+            if tally.lost() > 0 {
+                notes.push(format!(
+                    "{name}: {} of {} seeds are done ({})",
+                    tally.done.len(),
+                    tally.expected(),
+                    tally.shortfall()
+                ));
+            }
+            let done: Vec<(u64, &Run)> = tally.done.iter().map(|s| (*s, by_seed[s][0])).collect();
+            Cell {
+                arm: compare.arm(&point),
+                block: compare.block(&point),
+                at_edge: chosen && choice.is_some_and(|c| c.at_edge),
+                chosen,
+                value,
+                summaries: summaries(&done, &point, selection.is_none()),
+                seeds: tally,
+                point,
+            }
+        })
+        .collect()
+}
+
+/// A text that is equal for equal points.
+pub(super) fn key(point: &Point) -> String {
+    serde_json::to_string(point).expect("a map with text keys is JSON")
+}
+
+/// "frozen none, learning_rate 0.0005".
+fn words(point: &Point, but: &[&str]) -> String {
+    let parts: Vec<_> = point
+        .iter()
+        .filter(|(axis, _)| !but.contains(&axis.as_str()))
+        .map(|(axis, value)| format!("{axis} {}", label(value)))
+        .collect();
+    parts.join(", ")
+}
+
+fn tally(by_seed: &BTreeMap<u64, Vec<&Run>>, seeds: &[u64]) -> SeedTally {
+    let mut tally = SeedTally::default();
+    for seed in seeds {
+        match by_seed.get(seed).map(Vec::as_slice) {
+            None | Some([]) => tally.absent.push(*seed),
+            Some([run]) => match run.phase {
+                JobPhase::Done => tally.done.push(*seed),
+                JobPhase::Failed => {
+                    let why = run.failure.as_ref().map_or(FailureReason::Bug, |f| f.0);
+                    tally.failed.push((*seed, why));
+                }
+                JobPhase::Cancelled => tally.cancelled.push(*seed),
+                JobPhase::Blocked | JobPhase::Pending | JobPhase::Running => {
+                    tally.unsettled.push(*seed);
+                }
+            },
+            Some(_) => tally.duplicate.push(*seed),
+        }
+    }
+    tally
+}
+
+fn summaries(done: &[(u64, &Run)], point: &Point, sealed: bool) -> BTreeMap<MetricId, Summary> {
+    // Every step is kept until all seeds are read: the final step is the cell's,
+    // so that a seed that lacks it is missed and not read at an earlier one.
+    let mut values: BTreeMap<MetricId, BTreeMap<u64, Vec<(u64, f64)>>> = BTreeMap::new();
+    for (seed, run) in done {
+        for m in &run.metrics {
+            if m.name.starts_with("floor.") || (sealed && m.is_test()) {
+                continue;
+            }
+            let steps = values.entry(MetricId::of(m)).or_default();
+            let at = steps.entry(m.step).or_default();
+            if !m.value.is_nan() && at.last().is_none_or(|(s, _)| s != seed) {
+                at.push((*seed, m.value));
+            }
+        }
+    }
+    let place = key(point);
+    values
+        .into_iter()
+        .filter_map(|(id, mut steps)| {
+            let (step, values) = steps.pop_last()?;
+            let numbers: Vec<f64> = values.iter().map(|v| v.1).collect();
+            let unavailable = done
+                .iter()
+                .map(|d| d.0)
+                .filter(|seed| values.iter().all(|v| v.0 != *seed))
+                .collect();
+            let estimate = estimate(&numbers, &format!("{place} {id:?}"));
+            Some((
+                id,
+                Summary {
+                    step,
+                    values,
+                    unavailable,
+                    estimate,
+                },
+            ))
+        })
+        .collect()
+}

@@ -1,0 +1,245 @@
+//! Runs → cells → paired comparisons: pure functions of what a sweep has yielded.
+//!
+//! A *cell* is a point of the sweep without its seed. Within a cell every seed is
+//! shown, and one that failed, is missing or stands twice is counted, never
+//! averaged over in silence. Arms are compared *within* seeds: the twins of a
+//! seed saw the same data in the same order. The learning rate is chosen on
+//! validation alone ([`select`]), and while no choice is on record nothing of a
+//! test split leaves this module.
+//!
+//! Nothing here depends on the order in which runs stand, on hosts or on time.
+
+mod cells;
+mod compare;
+mod curves;
+mod floors;
+mod pairs;
+mod select;
+pub mod stats;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use seedbed_proto::result::JobPhase;
+
+pub use cells::{Cell, MetricId, SeedTally, Summary};
+pub use curves::{Curve, CurvePoint, Reach, Steps};
+pub use floors::Floor;
+pub use pairs::{Basis, Comparison, Family, LeftOut, Pair};
+pub use select::select;
+
+use crate::results::{Point, Run, Selection, SweepResults, label};
+use crate::sweep::Compare;
+
+/// The arm that the others are compared with.
+const BASELINE: &str = "scratch";
+
+/// What a sweep says, ready to be written down.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Analysis {
+    /// The sweep's name.
+    pub name: String,
+    /// What was compared, and how.
+    pub compare: Compare,
+    /// How many runs stand in which phase.
+    pub phases: BTreeMap<&'static str, usize>,
+    /// Every seed of the sweep, ascending.
+    pub seeds: Vec<u64>,
+    /// The arms' labels, in the sweep's order.
+    pub arms: Vec<String>,
+    /// The arm that the others are compared with; none if there is one arm only.
+    pub baseline: Option<String>,
+    /// Axes beyond arm, replicate and the selected one that take several values;
+    /// `frozen` is always among them.
+    pub block_axes: Vec<String>,
+    /// The metric of the confirmatory family: "incongruent_accuracy".
+    pub primary: String,
+    /// The split that selection reads: "val".
+    pub selection_split: String,
+    /// The split that the answer is read from: "test_iid", or the selection's
+    /// split while tests are sealed or where there are none.
+    pub headline_split: String,
+    /// The latest selection record; none while runs are unsettled.
+    pub selection: Option<Selection>,
+    /// Every cell, in the sweep's order.
+    pub cells: Vec<Cell>,
+    /// Every arm against the baseline.
+    pub comparisons: Vec<Comparison>,
+    /// Metrics by step.
+    pub curves: Vec<Curve>,
+    /// Steps until validation accuracy passed a threshold.
+    pub reach: Vec<Reach>,
+    /// What shortcuts would score.
+    pub floors: Vec<Floor>,
+    /// What the reader must know about the runs behind the numbers.
+    pub notes: Vec<String>,
+}
+
+impl Analysis {
+    /// Whether test splits are still sealed.
+    pub fn sealed(&self) -> bool {
+        self.selection.is_none()
+    }
+
+    /// Whether there are too few seeds for a confirmatory claim.
+    pub fn exploratory(&self) -> bool {
+        self.seeds.len() < stats::CONFIRMATORY_FROM
+    }
+
+    /// Number of runs, in whatever phase.
+    pub fn runs(&self) -> usize {
+        self.phases.values().sum()
+    }
+
+    /// Runs in a phase.
+    pub fn in_phase(&self, phase: JobPhase) -> usize {
+        self.phases.get(phase.name()).copied().unwrap_or(0)
+    }
+
+    /// The value of one of [`Self::block_axes`] at a block, as text.
+    pub fn axis_label(&self, block: &Point, axis: &str) -> String {
+        block.get(axis).map_or_else(|| "–".to_owned(), label)
+    }
+
+    /// A block in words, for captions: "frozen prefix_2, task.template T1".
+    pub fn block_label(&self, block: &Point) -> String {
+        let parts: Vec<_> = self
+            .block_axes
+            .iter()
+            .map(|axis| format!("{axis} {}", self.axis_label(block, axis)))
+            .collect();
+        parts.join(", ")
+    }
+
+    /// The blocks, in the sweep's order.
+    pub fn blocks(&self) -> Vec<&Point> {
+        let mut blocks: Vec<&Point> = Vec::new();
+        for cell in &self.cells {
+            if !blocks.contains(&&cell.block) {
+                blocks.push(&cell.block);
+            }
+        }
+        blocks
+    }
+
+    /// The comparisons that answer the sweep's question.
+    pub fn headline(&self) -> impl Iterator<Item = &Comparison> {
+        self.comparisons
+            .iter()
+            .filter(|c| c.family == Family::Confirmatory)
+    }
+}
+
+/// Everything that tables and figures show, from what the sweep has yielded.
+pub fn analyse(results: &SweepResults, compare: &Compare) -> Analysis {
+    let runs = in_order(results);
+    let selection = results.selections.last().cloned();
+    let mut notes = Vec::new();
+
+    let seeds: BTreeSet<u64> = runs.iter().filter_map(|r| compare.seed(&r.point)).collect();
+    let seeds: Vec<u64> = seeds.into_iter().collect();
+    let mut arms: Vec<String> = Vec::new();
+    for run in &runs {
+        let arm = compare.arm(&run.point);
+        if !arms.contains(&arm) {
+            arms.push(arm);
+        }
+    }
+    let baseline = match arms.as_slice() {
+        [] | [_] => None,
+        [first, ..] => Some(
+            arms.iter()
+                .find(|a| *a == BASELINE)
+                .unwrap_or(first)
+                .clone(),
+        ),
+    };
+
+    let cells = cells::build(&runs, compare, selection.as_ref(), &seeds, &mut notes);
+    let (selection_split, primary) = compare.criterion();
+    let headline_split = headline_split(&cells, &selection_split);
+    let comparisons = match &baseline {
+        Some(baseline) => pairs::build(&cells, baseline, &headline_split, &primary, &mut notes),
+        None => Vec::new(),
+    };
+    let sealed = selection.is_none();
+    Analysis {
+        name: results.name.clone(),
+        compare: compare.clone(),
+        phases: phases(&runs),
+        block_axes: block_axes(&cells),
+        curves: curves::build(&runs, &cells, compare),
+        reach: curves::reach(&runs, &cells, compare, &selection_split),
+        floors: floors::build(&runs, compare, sealed),
+        seeds,
+        arms,
+        baseline,
+        primary,
+        selection_split,
+        headline_split,
+        selection,
+        cells,
+        comparisons,
+        notes,
+    }
+}
+
+/// The runs in the sweep's order, whatever order they came in; the same job
+/// listed twice at one point is one run.
+pub(crate) fn in_order(results: &SweepResults) -> Vec<&Run> {
+    let mut runs: Vec<&Run> = results.runs.iter().collect();
+    runs.sort_by_key(|r| (r.ordinal, r.key));
+    let mut known: BTreeMap<_, Vec<&Point>> = BTreeMap::new();
+    runs.retain(|run| {
+        let points = known.entry(run.key).or_default();
+        let new = !points.contains(&&run.point);
+        points.push(&run.point);
+        new
+    });
+    runs
+}
+
+fn phases(runs: &[&Run]) -> BTreeMap<&'static str, usize> {
+    let mut phases = BTreeMap::new();
+    for run in runs {
+        *phases.entry(run.phase.name()).or_insert(0) += 1;
+    }
+    phases
+}
+
+/// The split of the answer: unseen trials if there are any to see.
+fn headline_split(cells: &[Cell], selection_split: &str) -> String {
+    let splits: BTreeSet<&str> = cells
+        .iter()
+        .flat_map(|c| c.summaries.keys())
+        .map(|id| id.split.as_str())
+        .filter(|split| split.starts_with("test"))
+        .collect();
+    match splits.get("test_iid").or(splits.first()) {
+        Some(split) => (*split).to_owned(),
+        None => selection_split.to_owned(),
+    }
+}
+
+fn block_axes(cells: &[Cell]) -> Vec<String> {
+    let mut values: BTreeMap<&String, BTreeSet<String>> = BTreeMap::new();
+    for cell in cells {
+        for (axis, value) in &cell.block {
+            values.entry(axis).or_default().insert(label(value));
+        }
+    }
+    // `frozen` first: it is in every table.
+    let mut axes: Vec<String> = Vec::new();
+    axes.extend(
+        values
+            .keys()
+            .filter(|a| *a == &"frozen")
+            .map(|a| (*a).clone()),
+    );
+    axes.extend(
+        values
+            .iter()
+            .filter(|(axis, labels)| axis.as_str() != "frozen" && labels.len() > 1)
+            .map(|(axis, _)| (*axis).clone()),
+    );
+    axes
+}

@@ -1,0 +1,247 @@
+//! Arms against the baseline, within seeds.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::cells::{Cell, MetricId, key};
+use super::stats::{Paired, benjamini_hochberg, holm, paired};
+use crate::results::{Point, label};
+
+/// At which values of the selected axis the arms stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// Each arm at its own chosen value.
+    Chosen,
+    /// Both at the same value, whatever was chosen.
+    Equal,
+}
+
+impl Basis {
+    /// The name in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Chosen => "chosen",
+            Self::Equal => "equal",
+        }
+    }
+}
+
+/// The family within which p values are adjusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// The primary metric on the headline split at the chosen values: Holm.
+    Confirmatory,
+    /// All the rest: Benjamini–Hochberg.
+    Exploratory,
+}
+
+impl Family {
+    /// The name in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Confirmatory => "confirmatory",
+            Self::Exploratory => "exploratory",
+        }
+    }
+
+    /// The adjustment's name in files.
+    pub const fn adjustment(self) -> &'static str {
+        match self {
+            Self::Confirmatory => "holm",
+            Self::Exploratory => "benjamini_hochberg",
+        }
+    }
+}
+
+/// The twins of one seed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pair {
+    /// The seed.
+    pub seed: u64,
+    /// The arm's value.
+    pub arm: f64,
+    /// The baseline's value.
+    pub baseline: f64,
+}
+
+/// A seed without its twin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The seed.
+    pub seed: u64,
+    /// The arm or arms in which it has no value.
+    pub missing_in: String,
+}
+
+/// One arm against the baseline, on one metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    /// Where they meet.
+    pub block: Point,
+    /// The arm.
+    pub arm: String,
+    /// What it is compared with.
+    pub baseline: String,
+    /// How the values of the selected axis were taken.
+    pub basis: Basis,
+    /// The arm's value of the selected axis.
+    pub arm_value: Option<Value>,
+    /// The baseline's.
+    pub baseline_value: Option<Value>,
+    /// The metric.
+    pub metric: MetricId,
+    /// The arm's final step.
+    pub step: u64,
+    /// Seeds with both twins, ascending.
+    pub pairs: Vec<Pair>,
+    /// Seeds without.
+    pub left_out: Vec<LeftOut>,
+    /// The statistics; refused (none) below two pairs.
+    pub result: Option<Paired>,
+    /// Its family.
+    pub family: Family,
+    /// p adjusted within the family.
+    pub p_adjusted: Option<f64>,
+}
+
+/// Every arm against the baseline: at the chosen values, and at every value that
+/// both have.
+pub(super) fn build(
+    cells: &[Cell],
+    baseline: &str,
+    headline_split: &str,
+    primary: &str,
+    notes: &mut Vec<String>,
+) -> Vec<Comparison> {
+    let mut by_block: BTreeMap<String, Vec<&Cell>> = BTreeMap::new();
+    for cell in cells.iter().filter(|c| c.arm == baseline) {
+        by_block.entry(key(&cell.block)).or_default().push(cell);
+    }
+    let headline = MetricId::whole(headline_split, primary);
+    let mut comparisons = Vec::new();
+    for basis in [Basis::Chosen, Basis::Equal] {
+        for cell in cells.iter().filter(|c| c.arm != baseline) {
+            let twin = by_block.get(&key(&cell.block)).and_then(|twins| {
+                twins.iter().find(|twin| match basis {
+                    Basis::Chosen => cell.chosen && twin.chosen,
+                    Basis::Equal => cell.value.is_some() && cell.value == twin.value,
+                })
+            });
+            let Some(twin) = twin else { continue };
+            for id in cell.summaries.keys().filter(|id| id.split != "train") {
+                let mut comparison = compare(cell, twin, id, basis);
+                if basis == Basis::Chosen && *id == headline {
+                    comparison.family = Family::Confirmatory;
+                    note(&comparison, notes);
+                }
+                comparisons.push(comparison);
+            }
+        }
+    }
+    adjust(&mut comparisons, Family::Confirmatory, holm);
+    adjust(&mut comparisons, Family::Exploratory, benjamini_hochberg);
+    comparisons
+}
+
+fn compare(cell: &Cell, twin: &Cell, id: &MetricId, basis: Basis) -> Comparison {
+    let values = |cell: &Cell| -> BTreeMap<u64, f64> {
+        cell.summaries
+            .get(id)
+            .map(|s| s.values.iter().copied().collect())
+            .unwrap_or_default()
+    };
+    let (arm, base) = (values(cell), values(twin));
+    let mut pairs = Vec::new();
+    let mut left_out = Vec::new();
+    // Every seed of the sweep stands in each cell's tally, as done or as lost.
+    for seed in all_seeds(cell) {
+        match (arm.get(&seed), base.get(&seed)) {
+            (Some(a), Some(b)) => pairs.push(Pair {
+                seed,
+                arm: *a,
+                baseline: *b,
+            }),
+            (a, b) => {
+                let missing: Vec<_> = [(a, &cell.arm), (b, &twin.arm)]
+                    .into_iter()
+                    .filter(|(value, _)| value.is_none())
+                    .map(|(_, arm)| arm.as_str())
+                    .collect();
+                left_out.push(LeftOut {
+                    seed,
+                    missing_in: missing.join(" and "),
+                });
+            }
+        }
+    }
+    let differences: Vec<f64> = pairs.iter().map(|p| p.arm - p.baseline).collect();
+    let stream = format!("{} {} {id:?}", key(&cell.point), key(&twin.point));
+    Comparison {
+        block: cell.block.clone(),
+        arm: cell.arm.clone(),
+        baseline: twin.arm.clone(),
+        basis,
+        arm_value: cell.value.clone(),
+        baseline_value: twin.value.clone(),
+        metric: id.clone(),
+        step: cell.summaries.get(id).map_or(0, |s| s.step),
+        result: paired(&differences, &stream),
+        pairs,
+        left_out,
+        family: Family::Exploratory,
+        p_adjusted: None,
+    }
+}
+
+fn all_seeds(cell: &Cell) -> Vec<u64> {
+    let tally = &cell.seeds;
+    let mut seeds: Vec<u64> = tally.failed.iter().map(|f| f.0).collect();
+    for list in [
+        &tally.done,
+        &tally.cancelled,
+        &tally.unsettled,
+        &tally.duplicate,
+        &tally.absent,
+    ] {
+        seeds.extend(list);
+    }
+    seeds.sort_unstable();
+    seeds
+}
+
+fn note(c: &Comparison, notes: &mut Vec<String>) {
+    let frozen = c.block.get("frozen").map_or_else(|| "–".to_owned(), label);
+    let what = format!("{} against {}, frozen {frozen}", c.arm, c.baseline);
+    if !c.left_out.is_empty() {
+        let seeds: Vec<_> = c
+            .left_out
+            .iter()
+            .map(|l| format!("{} (no value in {})", l.seed, l.missing_in))
+            .collect();
+        notes.push(format!(
+            "{what}: paired over the {} seeds that both arms have; left out: seed {}",
+            c.pairs.len(),
+            seeds.join(", ")
+        ));
+    }
+    if c.result.is_none() {
+        notes.push(format!(
+            "{what}: not compared, a paired difference needs at least 2 seeds with both twins and has {}",
+            c.pairs.len()
+        ));
+    }
+}
+
+fn adjust(comparisons: &mut [Comparison], family: Family, method: fn(&[f64]) -> Vec<f64>) {
+    let members: Vec<usize> = (0..comparisons.len())
+        .filter(|i| comparisons[*i].family == family && comparisons[*i].result.is_some())
+        .collect();
+    let p: Vec<f64> = members
+        .iter()
+        .filter_map(|i| comparisons[*i].result.as_ref().map(|r| r.p))
+        .collect();
+    for (i, adjusted) in members.into_iter().zip(method(&p)) {
+        comparisons[i].p_adjusted = Some(adjusted);
+    }
+}

@@ -1,0 +1,30 @@
+//! The statistics of a replicated comparison, as pure functions of numbers.
+//!
+//! Which interval is used follows from n alone: below 20 replicates Student's t
+//! (a percentile bootstrap of a nominal 95 % covers .72 at n=3 and .88 at n=10),
+//! from 20 on the BCa bootstrap. A quantity that is not defined is `None`, never
+//! infinite: with zero spread a t statistic says nothing.
+
+pub mod bootstrap;
+pub mod multiplicity;
+pub mod paired;
+pub mod proportion;
+pub mod signflip;
+pub mod summary;
+
+pub use multiplicity::{benjamini_hochberg, holm};
+pub use paired::{Paired, paired};
+pub use proportion::{Proportion, wilson};
+pub use summary::{Estimate, Method, estimate, interquartile_mean, mean, median, sd};
+
+/// Confidence of every interval.
+pub const CONFIDENCE: f64 = 0.95;
+
+/// From this many replicates on the interval is a BCa bootstrap.
+pub const BOOTSTRAP_FROM: usize = 20;
+
+/// Resamples of a bootstrap, and draws of a sign-flip test that is not exact.
+pub const RESAMPLES: usize = 10_000;
+
+/// Fewer replicates than this make a result exploratory.
+pub const CONFIRMATORY_FROM: usize = 6;

@@ -1,0 +1,147 @@
+//! The same tidy rows as Parquet.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use arrow_schema::ArrowError;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+
+use super::rows::{Axes, runs};
+use super::tidy::shown;
+use crate::aggregate::Analysis;
+use crate::results::{Run, SweepResults};
+
+/// Runs whose metrics make one batch: bounds the memory of a large sweep.
+const RUNS_PER_BATCH: usize = 64;
+
+/// `metrics.parquet`: the rows of `metrics.csv`.
+pub(super) fn metrics(
+    results: &SweepResults,
+    a: &Analysis,
+    to: impl Write + Send,
+) -> Result<(), ParquetError> {
+    let axes = Axes::of(results, &a.compare);
+    let runs = runs(results);
+    let mut batches = runs
+        .chunks(RUNS_PER_BATCH)
+        .map(|c| metric_batch(c, &axes, a));
+    match batches.next() {
+        Some(first) => write(first?, batches, to),
+        None => write(metric_batch(&[], &axes, a)?, std::iter::empty(), to),
+    }
+}
+
+/// `runs.parquet`: the rows of `runs.csv` but for the artifacts.
+pub(super) fn runs_table(
+    results: &SweepResults,
+    a: &Analysis,
+    to: impl Write + Send,
+) -> Result<(), ParquetError> {
+    let axes = Axes::of(results, &a.compare);
+    let runs = runs(results);
+    let mut columns = run_columns(&runs, &axes);
+    columns.extend([
+        ("ordinal", u64s(runs.iter().map(|r| Some(r.ordinal)))),
+        ("phase", texts(runs.iter().map(|r| Some(r.phase.name())))),
+        (
+            "failure",
+            texts(runs.iter().map(|r| r.failure.as_ref().map(|f| f.0.name()))),
+        ),
+        (
+            "job_key",
+            texts(runs.iter().map(|r| Some(r.key.to_string()))),
+        ),
+    ]);
+    write(
+        RecordBatch::try_from_iter_with_nullable(nullable(columns))?,
+        std::iter::empty(),
+        to,
+    )
+}
+
+fn metric_batch(runs: &[&Run], axes: &Axes, a: &Analysis) -> Result<RecordBatch, ArrowError> {
+    let metrics: Vec<_> = runs
+        .iter()
+        .flat_map(|run| run.metrics.iter().map(move |m| (*run, m)))
+        .filter(|(_, m)| shown(m, a))
+        .collect();
+    let repeated: Vec<&Run> = metrics.iter().map(|(run, _)| *run).collect();
+    let metrics = || metrics.iter();
+    let mut columns = run_columns(&repeated, axes);
+    columns.extend([
+        ("step", u64s(metrics().map(|(_, m)| Some(m.step)))),
+        ("split", texts(metrics().map(|(_, m)| Some(&m.split)))),
+        ("layer", u32s(metrics().map(|(_, m)| m.layer))),
+        ("head", u32s(metrics().map(|(_, m)| m.head))),
+        ("slot", texts(metrics().map(|(_, m)| m.slot.as_ref()))),
+        ("metric", texts(metrics().map(|(_, m)| Some(&m.name)))),
+        (
+            "value",
+            f64s(metrics().map(|(_, m)| Some(m.value).filter(|v| !v.is_nan()))),
+        ),
+        (
+            "job_key",
+            texts(metrics().map(|(r, _)| Some(r.key.to_string()))),
+        ),
+    ]);
+    RecordBatch::try_from_iter_with_nullable(nullable(columns))
+}
+
+fn run_columns<'a>(runs: &[&Run], axes: &'a Axes) -> Vec<(&'a str, ArrayRef)> {
+    let points = || runs.iter().map(|r| &r.point);
+    let mut columns = vec![
+        ("arm", texts(points().map(|p| Some(axes.arm(p))))),
+        ("seed", u64s(points().map(|p| axes.seed(p)))),
+        ("learning_rate", f64s(points().map(Axes::learning_rate))),
+        ("frozen", texts(points().map(|p| Some(Axes::frozen(p))))),
+    ];
+    for axis in &axes.others {
+        let values = texts(points().map(|p| Some(axes.other(p, axis))));
+        columns.push((axis, values));
+    }
+    columns
+}
+
+/// Every column may be null, so that the schema never depends on the values.
+fn nullable<'a>(
+    columns: Vec<(&'a str, ArrayRef)>,
+) -> impl Iterator<Item = (&'a str, ArrayRef, bool)> {
+    columns.into_iter().map(|(name, array)| (name, array, true))
+}
+
+fn write(
+    first: RecordBatch,
+    rest: impl Iterator<Item = Result<RecordBatch, ArrowError>>,
+    to: impl Write + Send,
+) -> Result<(), ParquetError> {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .build();
+    let mut writer = ArrowWriter::try_new(to, first.schema(), Some(properties))?;
+    writer.write(&first)?;
+    for batch in rest {
+        writer.write(&batch?)?;
+    }
+    writer.close()?;
+    Ok(())
+}
+
+fn texts<T: AsRef<str>>(values: impl Iterator<Item = Option<T>>) -> ArrayRef {
+    Arc::new(values.collect::<StringArray>())
+}
+
+fn u64s(values: impl Iterator<Item = Option<u64>>) -> ArrayRef {
+    Arc::new(values.collect::<UInt64Array>())
+}
+
+fn u32s(values: impl Iterator<Item = Option<u32>>) -> ArrayRef {
+    Arc::new(values.collect::<UInt32Array>())
+}
+
+fn f64s(values: impl Iterator<Item = Option<f64>>) -> ArrayRef {
+    Arc::new(values.collect::<Float64Array>())
+}

@@ -1,0 +1,212 @@
+//! Learning curves: the mean over seeds with its band, each seed as a thin line,
+//! the floors as dashed lines.
+
+use super::Figure;
+use super::frame::Frame;
+use super::labels::{self, Label};
+use super::scale::{Scale, round_domain};
+use super::style::{FLOOR, Styles};
+use super::svg::{Stroke, Svg};
+use crate::aggregate::{Analysis, Curve, MetricId};
+use crate::report::format::{number, sentence, words};
+use crate::report::tables::method_words;
+use crate::results::Point;
+
+const WIDTH: f64 = 900.0;
+const PANEL: f64 = 300.0;
+const LEFT: f64 = 64.0;
+const RIGHT: f64 = 208.0;
+const TOP: f64 = 34.0;
+const BOTTOM: f64 = 52.0;
+
+/// The curves of one metric at the chosen values, one panel for each block;
+/// `None` if nothing was measured at two steps.
+pub(in super::super) fn learning_curves(
+    a: &Analysis,
+    styles: &Styles,
+    split: &str,
+    metric: &str,
+) -> Option<Figure> {
+    let id = MetricId::whole(split, metric);
+    let curves: Vec<&Curve> = a
+        .curves
+        .iter()
+        .filter(|c| c.chosen && c.metric == id && c.points.len() > 1)
+        .collect();
+    let blocks: Vec<&Point> = a
+        .blocks()
+        .into_iter()
+        .filter(|b| curves.iter().any(|c| &c.block == *b))
+        .collect();
+    if blocks.is_empty() {
+        return None;
+    }
+    let name = format!("{} ({split})", words(metric));
+    let mut svg = Svg::new(WIDTH, blocks.len() as f64 * PANEL);
+    for (i, block) in blocks.iter().enumerate() {
+        let frame = Frame {
+            left: LEFT,
+            top: i as f64 * PANEL + TOP,
+            right: WIDTH - RIGHT,
+            bottom: (i + 1) as f64 * PANEL - BOTTOM,
+        };
+        let here: Vec<&Curve> = curves
+            .iter()
+            .copied()
+            .filter(|c| &c.block == *block)
+            .collect();
+        frame.title(&mut svg, &a.block_label(block));
+        panel(&mut svg, frame, a, styles, &here, &name);
+    }
+    let n = curves
+        .iter()
+        .flat_map(|c| c.points.iter().map(|p| p.estimate.n))
+        .max()?;
+    Some(Figure {
+        title: format!("{} on {split} while learning", sentence(&words(metric))),
+        svg: svg.finish(&format!("Learning curves of {name} by arm")),
+        caption: format!(
+            "Thick line: mean over n = {n} seeds; band: 95 % interval ({}); thin lines: each seed. \
+             Dashed: what shortcuts score on the same trials.{}",
+            method_words(n),
+            at_chosen(a)
+        ),
+    })
+}
+
+/// " Each arm at its chosen learning rate." where something is chosen.
+pub(super) fn at_chosen(a: &Analysis) -> String {
+    a.compare.select.as_ref().map_or_else(String::new, |s| {
+        format!(" Each arm at its chosen {}.", words(&s.axis))
+    })
+}
+
+fn panel(
+    svg: &mut Svg,
+    frame: Frame,
+    a: &Analysis,
+    styles: &Styles,
+    curves: &[&Curve],
+    name: &str,
+) {
+    let Some(first) = curves.first() else { return };
+    let floors: Vec<(f64, String)> = a
+        .floors
+        .iter()
+        .filter(|f| {
+            f.block == first.block && f.split == first.metric.split && f.metric == first.metric.name
+        })
+        .map(|f| (f.range.1, f.words()))
+        .collect();
+    let points = || curves.iter().flat_map(|c| &c.points);
+    let values = points()
+        .flat_map(|p| p.values.iter().map(|v| v.1))
+        .chain(floors.iter().map(|f| f.0));
+    let y = Scale::linear(
+        round_domain(values, bounds(&first.metric.name)),
+        frame.upwards(),
+    );
+    let last = points().map(|p| p.step).max().unwrap_or(1);
+    let x = Scale::linear((0.0, last as f64), frame.across());
+
+    frame.y_axis(svg, &y, name);
+    let ticks: Vec<_> = x
+        .ticks(6)
+        .into_iter()
+        .map(|(v, text)| (x.at(v), text))
+        .collect();
+    frame.x_axis(svg, &ticks, "optimizer steps");
+    for (floor, _) in &floors {
+        frame.floor(svg, y.at(*floor));
+    }
+
+    let place = |step: u64, value: f64| (x.at(step as f64), y.at(value));
+    for curve in curves {
+        let colour = styles.of(&curve.arm).colour;
+        let edge = |pick: fn((f64, f64)) -> f64| {
+            curve.points.iter().map(move |p| {
+                let (mean, interval) = (p.estimate.mean, p.estimate.interval);
+                place(p.step, interval.map_or(mean, pick))
+            })
+        };
+        let mut band: Vec<_> = edge(|i| i.1).collect();
+        band.extend(edge(|i| i.0).collect::<Vec<_>>().into_iter().rev());
+        svg.area(&band, colour, 0.14);
+    }
+    for curve in curves {
+        let colour = styles.of(&curve.arm).colour;
+        for seed in &a.seeds {
+            let line: Vec<_> = curve
+                .points
+                .iter()
+                .filter_map(|p| Some((p.step, p.values.iter().find(|v| v.0 == *seed)?.1)))
+                .map(|(step, value)| place(step, value))
+                .collect();
+            if line.len() > 1 {
+                svg.polyline(&line, Stroke::new(colour, 1.0).opacity(0.35));
+            }
+        }
+    }
+    let mut marks = Vec::new();
+    for curve in curves {
+        let style = styles.of(&curve.arm);
+        let mean = |p: &crate::aggregate::CurvePoint| place(p.step, p.estimate.mean);
+        let line: Vec<_> = curve.points.iter().map(mean).collect();
+        svg.polyline(&line, Stroke::new(style.colour, 2.4));
+        // Markers at a few steps only: they tell arms apart in print.
+        let every = curve.points.len().div_ceil(8);
+        for p in curve.points.iter().rev().step_by(every) {
+            let tip = format!(
+                "{}, step {}: {}",
+                curve.arm,
+                p.step,
+                number(p.estimate.mean)
+            );
+            style.dot(svg, mean(p), 3.6, &tip);
+        }
+        if let Some(end) = line.last() {
+            marks.push(Label {
+                y: end.1,
+                text: curve.arm.clone(),
+                colour: style.colour.to_owned(),
+                bold: true,
+            });
+        }
+    }
+    marks.extend(floor_labels(&floors, &y));
+    labels::draw(svg, frame.right, (frame.top, frame.bottom), marks);
+}
+
+/// One label for floors whose lines lie upon each other.
+pub(super) fn floor_labels(floors: &[(f64, String)], y: &Scale) -> Vec<Label> {
+    let mut sorted = floors.to_vec();
+    sorted.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+    let mut clusters: Vec<(f64, Vec<String>)> = Vec::new();
+    for (value, name) in sorted {
+        match clusters.last_mut() {
+            Some((first, names)) if (y.at(*first) - y.at(value)).abs() < 6.0 => names.push(name),
+            _ => clusters.push((value, vec![name])),
+        }
+    }
+    clusters
+        .into_iter()
+        .map(|(value, names)| Label {
+            y: y.at(value),
+            text: match names.as_slice() {
+                [one, two, _, ..] => format!("floor: {one}, {two} …"),
+                names => format!("floor: {}", names.join(", ")),
+            },
+            colour: FLOOR.to_owned(),
+            bold: false,
+        })
+        .collect()
+}
+
+/// What values of a metric can't be beyond.
+pub(super) fn bounds(metric: &str) -> (f64, f64) {
+    if metric.ends_with("accuracy") || metric.ends_with("mass") {
+        (0.0, 1.0)
+    } else {
+        (f64::NEG_INFINITY, f64::INFINITY)
+    }
+}

@@ -1,0 +1,83 @@
+//! `report.md`.
+
+use super::table::Table;
+use super::{PROVENANCE_MARK, answer, provenance, tables};
+use crate::aggregate::Analysis;
+use crate::results::SweepResults;
+
+/// The report as Markdown.
+pub(super) fn markdown(a: &Analysis, results: &SweepResults) -> String {
+    let mut text = format!("# {}\n\n**{}**\n\n", a.name, answer::question(a));
+    for line in answer::answer(a) {
+        text.push_str(&format!("- {line}\n"));
+    }
+    text.push_str("\n## Results\n\n");
+    for t in [tables::surface(a), tables::differences(a), tables::reach(a)] {
+        text.push_str(&table(&t));
+    }
+    text.push_str("## Every seed\n\n");
+    for block in a.blocks() {
+        text.push_str(&table(&tables::seeds(a, block)));
+    }
+    text.push_str(&table(&tables::success(a)));
+    if !a.notes.is_empty() {
+        text.push_str("## Notes\n\n");
+        for note in &a.notes {
+            text.push_str(&format!("- {note}\n"));
+        }
+        text.push('\n');
+    }
+    text.push_str(
+        "## Files\n\n\
+         `report.html` has the figures. `metrics.csv` (and `.parquet`) holds every metric of \
+         every run, `runs.csv` every run, `cells.csv` the means over seeds, `comparisons.csv` \
+         every paired comparison, `learning_curves.csv` the metrics by step.\n\n",
+    );
+    text.push_str(&format!(
+        "## The sweep\n\n```yaml\n{}\n```\n\n",
+        results.yaml.trim_end()
+    ));
+    text.push_str(&format!("{PROVENANCE_MARK}\n\n## Provenance\n\n"));
+    text.push_str(&format!("{}\n\n", provenance::summary(results)));
+    for t in [provenance::machines(results), provenance::failures(results)] {
+        text.push_str(&table(&t));
+    }
+    text.push_str("Each attempt with its times: `provenance.json`.\n");
+    text
+}
+
+/// A table with its title and note; nothing if it has no rows.
+fn table(table: &Table) -> String {
+    if table.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("**{}**\n\n", table.title);
+    let line = |cells: &mut dyn Iterator<Item = String>| {
+        let cells: Vec<String> = cells.collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
+    text.push_str(&line(&mut table.columns.iter().map(|c| escape(&c.head))));
+    text.push_str(&line(
+        &mut table
+            .columns
+            .iter()
+            .map(|c| if c.numeric { "---:" } else { "---" }.to_owned()),
+    ));
+    for row in table.sections.iter().flatten() {
+        text.push_str(&line(&mut row.iter().map(|cell| escape(cell))));
+    }
+    text.push('\n');
+    if !table.note.is_empty() {
+        text.push_str(&format!("{}\n\n", escape(&table.note)));
+    }
+    text
+}
+
+/// What would break a row or be taken for emphasis.
+fn escape(text: &str) -> String {
+    text.replace('|', "\\|")
+        .replace('*', "\\*")
+        .replace('_', "\\_")
+        .replace('<', "&lt;")
+        .replace(['\n', '\r'], " ")
+}

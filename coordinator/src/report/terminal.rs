@@ -1,0 +1,107 @@
+//! The tables for a terminal of 100 columns.
+
+use comfy_table::{
+    Cell, CellAlignment, ContentArrangement, ContentLineStyle, LineStyle, Table as Grid, TableStyle,
+};
+use seedbed_proto::result::JobPhase;
+
+use super::format::count;
+use super::table::Table;
+use super::{answer, tables};
+use crate::aggregate::Analysis;
+
+/// Columns that the tables may take.
+const WIDTH: u16 = 100;
+
+/// A line under the head and nothing else: rows are short, and vertical lines
+/// cost three columns each.
+const STYLE: TableStyle = TableStyle::new()
+    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .header_lines(ContentLineStyle::none().junction(' '))
+    .content_lines(ContentLineStyle::none().junction(' '));
+
+/// What the sweep says, for a terminal.
+pub fn terminal(a: &Analysis) -> String {
+    let mut text = format!("{}\n", head(a));
+    for line in answer::answer(a) {
+        text.push_str(&format!("{}\n", wrap(&line, "")));
+    }
+    for table in [tables::surface(a), tables::differences(a)] {
+        if !table.is_empty() {
+            text.push_str(&format!("\n{}\n{}\n", table.title, grid(&table)));
+            if !table.note.is_empty() {
+                text.push_str(&format!("{}\n", wrap(&table.note, " ")));
+            }
+        }
+    }
+    if !a.notes.is_empty() {
+        text.push_str("\nNotes\n");
+        for note in &a.notes {
+            text.push_str(&format!("{}\n", wrap(&format!("- {note}"), " ")));
+        }
+    }
+    text
+}
+
+/// "quickstart: 12 of 12 runs done, 6 seeds".
+fn head(a: &Analysis) -> String {
+    let mut head = format!(
+        "{}: {} of {} done",
+        a.name,
+        a.in_phase(JobPhase::Done),
+        count(a.runs(), "run")
+    );
+    for phase in JobPhase::ALL {
+        let n = a.in_phase(phase);
+        if phase != JobPhase::Done && n > 0 {
+            head.push_str(&format!(", {n} {phase}"));
+        }
+    }
+    head.push_str(&format!(", {}", count(a.seeds.len(), "seed")));
+    if a.exploratory() {
+        head.push_str(" (exploratory)");
+    }
+    head
+}
+
+fn grid(table: &Table) -> String {
+    let mut grid = Grid::new();
+    grid.load_style(STYLE)
+        .force_no_tty()
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(WIDTH)
+        .set_header(table.columns.iter().map(|c| &c.head));
+    for (i, section) in table.sections.iter().enumerate() {
+        if i > 0 {
+            grid.add_row(table.columns.iter().map(|_| " "));
+        }
+        for row in section {
+            grid.add_row(row.iter().map(Cell::new));
+        }
+    }
+    for (column, spec) in grid.column_iter_mut().zip(&table.columns) {
+        if spec.numeric {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let lines = grid.lines().map(|line| line.trim_end().to_owned());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Breaks a text at spaces; later lines are indented by two more.
+fn wrap(text: &str, indent: &str) -> String {
+    let mut lines = vec![indent.to_owned()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().expect("there is a first line");
+        let blank = line.trim().is_empty();
+        if !blank && line.chars().count() + 1 + word.chars().count() > usize::from(WIDTH) {
+            lines.push(format!("{indent}  {word}"));
+        } else {
+            if !blank {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines.join("\n")
+}

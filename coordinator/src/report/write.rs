@@ -1,0 +1,130 @@
+//! The result files, put in place all at once.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::{columnar, html, markdown, provenance, tidy};
+use crate::aggregate::Analysis;
+use crate::results::SweepResults;
+
+/// The result files could not be written; none of them was touched.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "can't write {path}: {source}; free space there or make it writable, or name another folder with --out"
+)]
+pub struct ReportError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Writes every result file into the folder `out`, which is made if need be.
+///
+/// The files are made complete in a hidden folder first and then renamed into
+/// place, `report.html` last: a reader who sees it sees all of them. Other files
+/// in `out` are left alone.
+///
+/// # Errors
+/// If the folder can't be made or written to. Nothing half-written is left, and
+/// what stood there before still stands.
+pub fn write(a: &Analysis, results: &SweepResults, out: &Path) -> Result<(), ReportError> {
+    let name = |path: &Path| {
+        let path = path.to_owned();
+        move |source| ReportError { path, source }
+    };
+    // The parent's empty path means the working directory.
+    let parent = match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let exists = out.symlink_metadata().is_ok();
+    // Inside a folder that exists: it may be a mount of its own, into which
+    // nothing can be renamed from beside.
+    let place = if exists { out } else { parent };
+    if !exists {
+        fs::create_dir_all(parent).map_err(name(out))?;
+    }
+    let staging = tempfile::Builder::new()
+        .prefix(".seedbed-")
+        // Before the umask: as any folder that a person makes.
+        .permissions(fs::Permissions::from_mode(0o777))
+        .tempdir_in(place)
+        .map_err(name(out))?;
+    for (file, content) in contents() {
+        let written = fill(&staging.path().join(file), |to| content(a, results, to));
+        written.map_err(name(&out.join(file)))?;
+    }
+    if exists {
+        for (file, _) in contents() {
+            let target = out.join(file);
+            fs::rename(staging.path().join(file), &target).map_err(name(&target))?;
+        }
+        Ok(())
+    } else {
+        put_in_place(staging, out).map_err(name(out))
+    }
+}
+
+/// Renames a finished folder; it is removed again if that fails.
+fn put_in_place(staging: TempDir, out: &Path) -> io::Result<()> {
+    fs::rename(staging.path(), out)?;
+    // It is no longer there to be removed.
+    let _ = staging.keep();
+    Ok(())
+}
+
+type Content = fn(&Analysis, &SweepResults, &mut (dyn Write + Send)) -> io::Result<()>;
+
+/// The files in the order in which they appear.
+fn contents() -> [(&'static str, Content); 10] {
+    [
+        ("runs.csv", |a, r, to| {
+            tidy::runs_table(r, a, to).map_err(io::Error::other)
+        }),
+        ("runs.parquet", |a, r, to| {
+            columnar::runs_table(r, a, to).map_err(io::Error::other)
+        }),
+        ("metrics.csv", |a, r, to| {
+            tidy::metrics(r, a, to).map_err(io::Error::other)
+        }),
+        ("metrics.parquet", |a, r, to| {
+            columnar::metrics(r, a, to).map_err(io::Error::other)
+        }),
+        ("cells.csv", |a, r, to| {
+            tidy::cells(r, a, to).map_err(io::Error::other)
+        }),
+        ("comparisons.csv", |a, r, to| {
+            tidy::comparisons(r, a, to).map_err(io::Error::other)
+        }),
+        ("learning_curves.csv", |a, r, to| {
+            tidy::curves(r, a, to).map_err(io::Error::other)
+        }),
+        ("provenance.json", |_, r, to| {
+            serde_json::to_writer_pretty(&mut *to, &provenance::json(r))?;
+            to.write_all(b"\n")
+        }),
+        ("report.md", |a, r, to| {
+            to.write_all(markdown::markdown(a, r).as_bytes())
+        }),
+        ("report.html", |a, r, to| {
+            to.write_all(html::html(a, r).as_bytes())
+        }),
+    ]
+}
+
+/// Makes one file; a full disk may show only when the data are flushed.
+fn fill(
+    path: &Path,
+    content: impl FnOnce(&mut (dyn Write + Send)) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    content(&mut file)?;
+    file.into_inner()
+        .map_err(io::IntoInnerError::into_error)?
+        .sync_all()
+}
