@@ -1,1 +1,98 @@
-//! To be written.
+//! The operations of a GPT-2, each in two implementations behind one function.
+//!
+//! *Fused*: own CPU kernels with their own backward pass, f32. *Composite*: built
+//! from the tensor library's operations, for any device. The two are tested
+//! against each other, forward and every gradient. One sweep uses one of them:
+//! they agree to rounding, not to the bit.
+//!
+//! Beware of the tensor library's own fused operations (`LayerNorm`,
+//! `softmax_last_dim`, …): they have no backward pass and stop the gradient
+//! without a word. None is used here.
+//!
+//! B batch, T tokens, C width, F inner width, H heads, D = C / H, V vocabulary,
+//! N rows. Weights of linear layers are (in, out).
+
+mod composite;
+mod fused;
+mod kernels;
+#[cfg(test)]
+mod tests;
+
+pub use seedbed_proto::job::Ops;
+
+use candle_core::{Result, Tensor};
+
+/// Token plus position embedding: ids (B, T), wte (V, C), wpe (P, C) → (B, T, C).
+pub fn embed(ops: Ops, ids: &Tensor, wte: &Tensor, wpe: &Tensor) -> Result<Tensor> {
+    match ops {
+        Ops::Fused => fused::embed(ids, wte, wpe),
+        Ops::Composite => composite::embed(ids, wte, wpe),
+    }
+}
+
+/// LayerNorm over the last axis: x (…, C) → (…, C).
+pub fn layer_norm(
+    ops: Ops,
+    x: &Tensor,
+    gain: &Tensor,
+    bias: &Tensor,
+    epsilon: f64,
+) -> Result<Tensor> {
+    match ops {
+        Ops::Fused => fused::layer_norm(x, gain, bias, epsilon),
+        Ops::Composite => composite::layer_norm(x, gain, bias, epsilon),
+    }
+}
+
+/// x·w + b: x (…, I), w (I, O), b (O) → (…, O).
+pub fn linear(ops: Ops, x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
+    match ops {
+        Ops::Fused => fused::linear(x, w, b),
+        Ops::Composite => composite::linear(x, w, b),
+    }
+}
+
+/// gelu(x·w + b), the tanh form: x (…, I), w (I, O), b (O) → (…, O).
+pub fn linear_gelu(ops: Ops, x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
+    match ops {
+        Ops::Fused => fused::linear_gelu(x, w, b),
+        Ops::Composite => composite::linear(x, w, b)?.gelu(),
+    }
+}
+
+/// Causal self-attention from the normed stream up to (not with) the output
+/// projection: x (B, T, C), w (C, 3C) packs q, k, v, b (3C) → (B, T, C).
+pub fn attention(ops: Ops, x: &Tensor, w: &Tensor, b: &Tensor, heads: usize) -> Result<Tensor> {
+    match ops {
+        Ops::Fused => fused::attention(x, w, b, heads),
+        Ops::Composite => composite::attention(x, w, b, heads),
+    }
+}
+
+/// [`attention`] of the last position alone, which needs only k and v of the
+/// others: → (B, C). Exactly the last row, at a third of the cost.
+pub fn attention_last(
+    ops: Ops,
+    x: &Tensor,
+    w: &Tensor,
+    b: &Tensor,
+    heads: usize,
+) -> Result<Tensor> {
+    match ops {
+        Ops::Fused => fused::attention_last(x, w, b, heads),
+        Ops::Composite => composite::attention_last(x, w, b, heads),
+    }
+}
+
+/// Unembedding: x (N, C), w (V, C) → logits (N, V), f32.
+pub fn logits(x: &Tensor, w: &Tensor) -> Result<Tensor> {
+    composite::logits(x, w)
+}
+
+/// Mean cross-entropy over the vocabulary: x (N, C), w (V, C), targets (N) → scalar.
+pub fn head_loss(ops: Ops, x: &Tensor, w: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    match ops {
+        Ops::Fused => fused::head_loss(x, w, targets),
+        Ops::Composite => composite::head_loss(x, w, targets),
+    }
+}

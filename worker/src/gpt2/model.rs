@@ -1,0 +1,377 @@
+//! The network, from token ids to losses.
+//!
+//! Read from top to bottom. B batch, T tokens, C width, V vocabulary.
+
+use std::collections::BTreeSet;
+
+use candle_core::{DType, Device, Tensor, Var};
+use seedbed_proto::job::Dtype;
+
+use super::freeze::decays;
+use super::{Config, LM_HEAD, ModelError, WPE, WTE, Weights};
+use crate::ops::{self, Ops};
+
+type Result<T> = std::result::Result<T, ModelError>;
+
+/// A GPT-2 whose weights train, or stay as they are, one tensor at a time.
+pub struct Gpt2 {
+    config: Config,
+    params: Vec<Param>,
+    /// With gradients.
+    pub(super) train: Net,
+    /// The same memory without: evaluation builds no graph.
+    eval: Net,
+    device: Device,
+}
+
+/// One tensor of the network.
+pub struct Param {
+    /// Its name in the Hugging Face layout.
+    pub name: String,
+    /// The weights, f32.
+    pub tensor: Tensor,
+    /// The same weights as a variable, if they train: write through this.
+    pub var: Option<Var>,
+    /// Weight decay applies.
+    pub decay: bool,
+}
+
+impl Param {
+    /// Whether it trains.
+    pub fn trainable(&self) -> bool {
+        self.var.is_some()
+    }
+}
+
+impl Gpt2 {
+    /// Builds the network from `weights`; those that train are copied. The
+    /// unembedding is untied exactly if there is a tensor [`LM_HEAD`].
+    ///
+    /// # Errors
+    /// If a tensor is missing, or the engine can't run.
+    pub fn new(
+        config: &Config,
+        weights: &Weights,
+        trainable: &BTreeSet<String>,
+        ops: Ops,
+        dtype: Dtype,
+        device: &Device,
+    ) -> Result<Self> {
+        if ops == Ops::Fused && !(device.is_cpu() && dtype == Dtype::F32) {
+            return Err(ModelError::Request(format!(
+                "engine: fused operations run on the cpu in f32, not on {:?} in {dtype:?}; use \
+                 `ops: composite`",
+                device.location()
+            )));
+        }
+        let config = match weights.contains_key(LM_HEAD) {
+            true => config.clone().untied(),
+            false => config.clone(),
+        };
+        let mut params = Vec::new();
+        for (name, shape) in config.tensors() {
+            let given = weights.get(&name).filter(|t| t.dims() == shape);
+            let Some(given) = given else {
+                return Err(ModelError::Request(format!(
+                    "the weights have no tensor {name:?} of shape {shape:?}"
+                )));
+            };
+            let tensor = given.to_dtype(DType::F32)?.to_device(device)?;
+            let (tensor, var) = match trainable.contains(&name) {
+                true => {
+                    // It copies: training doesn't reach into the given weights.
+                    let var = Var::from_tensor(&tensor)?;
+                    (var.as_tensor().clone(), Some(var))
+                }
+                false => (tensor, None),
+            };
+            params.push(Param {
+                decay: decays(&name, shape.len()),
+                name,
+                tensor,
+                var,
+            });
+        }
+        let dtype = match dtype {
+            Dtype::F32 => DType::F32,
+            Dtype::Bf16 => DType::BF16,
+        };
+        let net = |detach: bool| {
+            let find = |name: &str| {
+                let at = params
+                    .binary_search_by(|p| p.name.as_str().cmp(name))
+                    .expect("the network asks for the configuration's tensors only");
+                let tensor = &params[at].tensor;
+                if detach {
+                    tensor.detach()
+                } else {
+                    tensor.clone()
+                }
+            };
+            Net::new(&config, find, ops, dtype)
+        };
+        let (train, eval) = (net(false), net(true));
+        Ok(Self {
+            config,
+            params,
+            train,
+            eval,
+            device: device.clone(),
+        })
+    }
+
+    /// The shape of the network; `tied` says how it really is.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Every tensor, sorted by name.
+    pub fn params(&self) -> &[Param] {
+        &self.params
+    }
+
+    /// The weights as they are now, apart from the network's.
+    ///
+    /// # Errors
+    /// If they can't be copied to the CPU.
+    pub fn weights(&self) -> Result<Weights> {
+        let copy = |p: &Param| {
+            Ok((
+                p.name.clone(),
+                p.tensor.detach().copy()?.to_device(&Device::Cpu)?,
+            ))
+        };
+        self.params.iter().map(copy).collect()
+    }
+
+    /// Logits at the last position, without gradients: ids (B, T) u32 → (B, V).
+    ///
+    /// # Errors
+    /// If the ids don't fit the network.
+    pub fn logits_last(&self, ids: &Tensor) -> Result<Tensor> {
+        self.check(ids)?;
+        let x = self.eval.last(ids)?; // (B, C)
+        Ok(ops::logits(&x, &self.eval.unembed)?)
+    }
+
+    /// Mean cross-entropy of the answers at the last position over the whole
+    /// vocabulary: ids (B, T), answers (B) → scalar.
+    ///
+    /// # Errors
+    /// If the ids don't fit the network.
+    pub fn answer_loss(&self, ids: &Tensor, answers: &Tensor) -> Result<Tensor> {
+        self.check(ids)?;
+        let x = self.train.last(ids)?; // (B, C)
+        Ok(ops::head_loss(
+            self.train.ops,
+            &x,
+            &self.train.unembed,
+            answers,
+        )?)
+    }
+
+    /// Mean cross-entropy between two tokens alone at the last position: ids (B, T),
+    /// right (B) u32 with 0 for `pair[0]` and 1 for `pair[1]` → scalar.
+    ///
+    /// # Errors
+    /// If the ids don't fit the network.
+    pub fn two_way_loss(&self, ids: &Tensor, right: &Tensor, pair: [u32; 2]) -> Result<Tensor> {
+        self.check(ids)?;
+        let x = self.train.last(ids)?; // (B, C)
+        let pair = Tensor::new(&pair, &self.device)?;
+        let unembed = self.train.unembed.index_select(&pair, 0)?; // (2, C)
+        Ok(ops::head_loss(self.train.ops, &x, &unembed, right)?)
+    }
+
+    /// Mean cross-entropy of every next token: ids (B, T), targets (B, T) → scalar.
+    ///
+    /// # Errors
+    /// If the ids don't fit the network.
+    pub fn full_loss(&self, ids: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        self.check(ids)?;
+        let x = self.train.all(ids)?; // (B, T, C)
+        let x = x.flatten_to(1)?; // (B·T, C)
+        Ok(ops::head_loss(
+            self.train.ops,
+            &x,
+            &self.train.unembed,
+            &targets.flatten_all()?,
+        )?)
+    }
+
+    /// Gradients of a loss in the order of those [`Self::params`] that train.
+    ///
+    /// # Errors
+    /// If one of them gets none: it would silently never train.
+    pub fn gradients(&self, loss: &Tensor) -> Result<Vec<Tensor>> {
+        let mut grads = loss.backward()?;
+        self.params
+            .iter()
+            .filter(|p| p.trainable())
+            .map(|p| {
+                grads
+                    .remove(&p.tensor)
+                    .ok_or_else(|| ModelError::NoGradient(p.name.clone()))
+            })
+            .collect()
+    }
+
+    /// A batch that would reach outside the position table is an error with a name.
+    fn check(&self, ids: &Tensor) -> Result<()> {
+        let (b, t) = ids.dims2()?;
+        if b == 0 || t == 0 || t > self.config.positions {
+            return Err(ModelError::Request(format!(
+                "a batch of {b} sequences of {t} tokens doesn't fit a model of {} positions",
+                self.config.positions
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The layers, with or without gradients.
+pub(super) struct Net {
+    wte: Tensor,
+    wpe: Tensor,
+    blocks: Vec<Block>,
+    ln_f: LayerNorm,
+    pub(super) unembed: Tensor,
+    ops: Ops,
+    dtype: DType,
+}
+
+impl Net {
+    fn new(config: &Config, find: impl Fn(&str) -> Tensor, ops: Ops, dtype: DType) -> Self {
+        let linear = |name: &str| Linear {
+            weight: find(&format!("{name}.weight")),
+            bias: find(&format!("{name}.bias")),
+        };
+        let norm = |name: &str| LayerNorm {
+            gain: find(&format!("{name}.weight")),
+            bias: find(&format!("{name}.bias")),
+            epsilon: config.epsilon,
+        };
+        let block = |layer: usize| Block {
+            ln_1: norm(&format!("h.{layer}.ln_1")),
+            c_attn: linear(&format!("h.{layer}.attn.c_attn")),
+            attn_proj: linear(&format!("h.{layer}.attn.c_proj")),
+            ln_2: norm(&format!("h.{layer}.ln_2")),
+            c_fc: linear(&format!("h.{layer}.mlp.c_fc")),
+            mlp_proj: linear(&format!("h.{layer}.mlp.c_proj")),
+            heads: config.heads,
+        };
+        let wte = find(WTE);
+        Self {
+            // One tensor for both, or its gradient would be in two parts.
+            unembed: if config.tied {
+                wte.clone()
+            } else {
+                find(LM_HEAD)
+            },
+            wte,
+            wpe: find(WPE),
+            blocks: (0..config.layers).map(block).collect(),
+            ln_f: norm("ln_f"),
+            ops,
+            dtype,
+        }
+    }
+
+    /// The final stream at every position: (B, T) → (B, T, C).
+    pub(super) fn all(&self, ids: &Tensor) -> Result<Tensor> {
+        let mut x = self.embed(ids)?; // (B, T, C)
+        for block in &self.blocks {
+            x = block.all(self.ops, &x)?;
+        }
+        self.ln_f.apply(self.ops, &x)
+    }
+
+    /// The final stream at the last position: (B, T) → (B, C).
+    fn last(&self, ids: &Tensor) -> Result<Tensor> {
+        let mut x = self.embed(ids)?; // (B, T, C)
+        let (last, before) = self
+            .blocks
+            .split_last()
+            .expect("a configuration has blocks");
+        for block in before {
+            x = block.all(self.ops, &x)?;
+        }
+        let x = last.last(self.ops, &x)?; // (B, C)
+        self.ln_f.apply(self.ops, &x)
+    }
+
+    fn embed(&self, ids: &Tensor) -> Result<Tensor> {
+        let x = ops::embed(self.ops, ids, &self.wte, &self.wpe)?; // (B, T, C)
+        Ok(x.to_dtype(self.dtype)?)
+    }
+}
+
+/// One block: x + attention(ln_1 x), then x + mlp(ln_2 x).
+struct Block {
+    ln_1: LayerNorm,
+    c_attn: Linear,
+    attn_proj: Linear,
+    ln_2: LayerNorm,
+    c_fc: Linear,
+    mlp_proj: Linear,
+    heads: usize,
+}
+
+impl Block {
+    /// (B, T, C) → (B, T, C).
+    fn all(&self, ops: Ops, x: &Tensor) -> Result<Tensor> {
+        let normed = self.ln_1.apply(ops, x)?;
+        let Linear { weight, bias } = &self.c_attn;
+        let heads = ops::attention(ops, &normed, weight, bias, self.heads)?;
+        let x = (x + self.attn_proj.apply(ops, &heads)?)?;
+        self.mlp(ops, &x)
+    }
+
+    /// The last position alone: (B, T, C) → (B, C). Exact: no other position of a
+    /// last block is read, so they contribute k and v and nothing else.
+    fn last(&self, ops: Ops, x: &Tensor) -> Result<Tensor> {
+        let normed = self.ln_1.apply(ops, x)?; // (B, T, C)
+        let Linear { weight, bias } = &self.c_attn;
+        let heads = ops::attention_last(ops, &normed, weight, bias, self.heads)?; // (B, C)
+        let t = x.dim(1)?;
+        let x = x.narrow(1, t - 1, 1)?.squeeze(1)?; // (B, C)
+        let x = (x + self.attn_proj.apply(ops, &heads)?)?;
+        self.mlp(ops, &x)
+    }
+
+    fn mlp(&self, ops: Ops, x: &Tensor) -> Result<Tensor> {
+        let normed = self.ln_2.apply(ops, x)?;
+        let hidden = ops::linear_gelu(ops, &normed, &self.c_fc.weight, &self.c_fc.bias)?; // (…, F)
+        Ok((x + self.mlp_proj.apply(ops, &hidden)?)?)
+    }
+}
+
+/// x·weight + bias, weight (in, out).
+struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    fn apply(&self, ops: Ops, x: &Tensor) -> Result<Tensor> {
+        Ok(ops::linear(ops, x, &self.weight, &self.bias)?)
+    }
+}
+
+struct LayerNorm {
+    gain: Tensor,
+    bias: Tensor,
+    epsilon: f64,
+}
+
+impl LayerNorm {
+    fn apply(&self, ops: Ops, x: &Tensor) -> Result<Tensor> {
+        Ok(ops::layer_norm(
+            ops,
+            x,
+            &self.gain,
+            &self.bias,
+            self.epsilon,
+        )?)
+    }
+}

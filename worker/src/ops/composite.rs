@@ -1,0 +1,91 @@
+//! The operations built from the tensor library's, with its automatic backward.
+//!
+//! Parameters are f32 and are cast to the type of the activations where they are
+//! used, so that mixed precision is the caller's choice of that type alone.
+
+use candle_core::{D, DType, Device, Result, Tensor};
+use candle_nn::ops::{layer_norm_slow, softmax};
+
+pub(super) fn embed(ids: &Tensor, wte: &Tensor, wpe: &Tensor) -> Result<Tensor> {
+    let (b, t) = ids.dims2()?;
+    let c = wte.dim(1)?;
+    let tokens = wte
+        .index_select(&ids.flatten_all()?, 0)?
+        .reshape((b, t, c))?; // (B, T, C)
+    tokens.broadcast_add(&wpe.narrow(0, 0, t)?)
+}
+
+pub(super) fn layer_norm(x: &Tensor, gain: &Tensor, bias: &Tensor, epsilon: f64) -> Result<Tensor> {
+    // In f32 whatever the activations are: their variance needs it.
+    layer_norm_slow(&x.to_dtype(DType::F32)?, gain, bias, epsilon as f32)?.to_dtype(x.dtype())
+}
+
+pub(super) fn linear(x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let (inputs, outputs) = w.dims2()?;
+    let mut shape = x.dims().to_vec();
+    let rows = x.elem_count() / inputs;
+    *shape.last_mut().expect("x has an axis of inputs") = outputs;
+    x.reshape((rows, inputs))? // (N, I)
+        .matmul(&w.to_dtype(x.dtype())?)?
+        .broadcast_add(&b.to_dtype(x.dtype())?)?
+        .reshape(shape) // (…, O)
+}
+
+pub(super) fn attention(x: &Tensor, w: &Tensor, b: &Tensor, heads: usize) -> Result<Tensor> {
+    let (_, t, c) = x.dims3()?;
+    let qkv = linear(x, w, b)?; // (B, T, 3C)
+    let part = |i: usize| split(&qkv.narrow(D::Minus1, i * c, c)?, heads);
+    let (q, k, v) = (part(0)?, part(1)?, part(2)?); // (B, H, T, D)
+    attend(&q, &k, &v, Some(&causal(t, x.dtype(), x.device())?))
+}
+
+pub(super) fn attention_last(x: &Tensor, w: &Tensor, b: &Tensor, heads: usize) -> Result<Tensor> {
+    let (_, t, c) = x.dims3()?;
+    let last = x.narrow(1, t - 1, 1)?; // (B, 1, C)
+    let q = split(
+        &linear(&last, &w.narrow(1, 0, c)?, &b.narrow(0, 0, c)?)?,
+        heads,
+    )?; // (B, H, 1, D)
+    let kv = linear(x, &w.narrow(1, c, 2 * c)?, &b.narrow(0, c, 2 * c)?)?; // (B, T, 2C)
+    let k = split(&kv.narrow(D::Minus1, 0, c)?, heads)?; // (B, H, T, D)
+    let v = split(&kv.narrow(D::Minus1, c, c)?, heads)?; // (B, H, T, D)
+    attend(&q, &k, &v, None)?.squeeze(1) // (B, C)
+}
+
+/// (B, T, C) → (B, H, T, D).
+fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
+    let (b, t, c) = x.dims3()?;
+    x.reshape((b, t, heads, c / heads))?
+        .transpose(1, 2)?
+        .contiguous()
+}
+
+/// softmax(q·kᵀ/√D)·v, with heads joined again: (B, S, C) for S queries.
+fn attend(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+    let (b, h, s, d) = q.dims4()?;
+    let scores = (q.matmul(&k.t()?.contiguous()?)? / (d as f64).sqrt())?; // (B, H, S, T)
+    let scores = match mask {
+        Some(mask) => scores.broadcast_add(mask)?,
+        None => scores,
+    };
+    softmax(&scores, D::Minus1)?
+        .matmul(v)? // (B, H, S, D)
+        .transpose(1, 2)?
+        .reshape((b, s, h * d)) // (B, S, C)
+}
+
+/// 0 where token i may look at token j, -∞ after it: (T, T).
+fn causal(t: usize, dtype: DType, device: &Device) -> Result<Tensor> {
+    let values: Vec<f32> = (0..t)
+        .flat_map(|i| (0..t).map(move |j| if j > i { f32::NEG_INFINITY } else { 0.0 }))
+        .collect();
+    Tensor::from_vec(values, (t, t), device)?.to_dtype(dtype)
+}
+
+pub(super) fn logits(x: &Tensor, w: &Tensor) -> Result<Tensor> {
+    x.matmul(&w.to_dtype(x.dtype())?.t()?)?.to_dtype(DType::F32)
+}
+
+pub(super) fn head_loss(x: &Tensor, w: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    candle_nn::loss::cross_entropy(&logits(x, w)?, targets)
+}

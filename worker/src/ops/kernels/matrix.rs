@@ -1,0 +1,126 @@
+//! Matrix products over the `gemm` crate, with bounds checked once.
+
+use gemm::Parallelism;
+
+/// A matrix in a slice: element (i, j) is at `i·row + j·column`.
+#[derive(Clone, Copy)]
+pub(in crate::ops) struct Matrix<'a> {
+    data: &'a [f32],
+    rows: usize,
+    columns: usize,
+    row: usize,
+    column: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// Dense, row by row.
+    pub fn new(data: &'a [f32], columns: usize) -> Self {
+        Self::strided(data, data.len() / columns, columns, columns)
+    }
+
+    /// Rows that begin `stride` apart.
+    pub fn strided(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
+        assert!(
+            data.len() >= extent(rows, columns, stride),
+            "matrix within its slice"
+        );
+        Self {
+            data,
+            rows,
+            columns,
+            row: stride,
+            column: 1,
+        }
+    }
+
+    /// Transposed, without a copy.
+    pub fn t(self) -> Self {
+        Self {
+            rows: self.columns,
+            columns: self.rows,
+            row: self.column,
+            column: self.row,
+            ..self
+        }
+    }
+}
+
+/// A matrix to write into.
+pub(in crate::ops) struct MatrixMut<'a> {
+    data: &'a mut [f32],
+    rows: usize,
+    columns: usize,
+    row: usize,
+}
+
+impl<'a> MatrixMut<'a> {
+    /// Dense, row by row.
+    pub fn new(data: &'a mut [f32], columns: usize) -> Self {
+        let rows = data.len() / columns;
+        Self::strided(data, rows, columns, columns)
+    }
+
+    /// Rows that begin `stride` apart.
+    pub fn strided(data: &'a mut [f32], rows: usize, columns: usize, stride: usize) -> Self {
+        assert!(columns <= stride, "rows apart from each other");
+        assert!(
+            data.len() >= extent(rows, columns, stride),
+            "matrix within its slice"
+        );
+        Self {
+            data,
+            rows,
+            columns,
+            row: stride,
+        }
+    }
+}
+
+/// Elements from the first to the last of a matrix.
+fn extent(rows: usize, columns: usize, stride: usize) -> usize {
+    if rows == 0 || columns == 0 {
+        0
+    } else {
+        (rows - 1) * stride + columns
+    }
+}
+
+/// out = a·b, or out += a·b. Its bits don't depend on the number of threads: they
+/// share out rows and columns, never the sum.
+pub(in crate::ops) fn product(out: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
+    assert_eq!(
+        (out.rows, out.columns, a.columns),
+        (a.rows, b.columns, b.rows),
+        "shapes fit"
+    );
+    let parallelism = match rayon::current_num_threads() {
+        1 => Parallelism::None,
+        threads => Parallelism::Rayon(threads),
+    };
+    // SAFETY: the constructors proved that every element of the three matrices is
+    // within its slice, and that the rows of `out` are apart; `out` is borrowed
+    // mutably, so it overlaps neither.
+    unsafe {
+        gemm::gemm(
+            out.rows,
+            out.columns,
+            a.columns,
+            out.data.as_mut_ptr(),
+            1,
+            out.row as isize,
+            add,
+            a.data.as_ptr(),
+            a.column as isize,
+            a.row as isize,
+            b.data.as_ptr(),
+            b.column as isize,
+            b.row as isize,
+            1.0f32,
+            1.0f32,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}

@@ -1,0 +1,270 @@
+//! Each operation in its two implementations: values, and every gradient against
+//! the twin's and against differences.
+
+use candle_core::{Device, Result, Tensor, Var};
+
+use super::*;
+
+/// Numbers without a pattern, from a shape and a tag.
+fn values(shape: &[usize], tag: u64) -> Tensor {
+    let count: usize = shape.iter().product();
+    let mut state = tag.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let draw = |_| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(tag | 1);
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    let values: Vec<f32> = (0..count).map(draw).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).expect("shape")
+}
+
+fn list(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().and_then(|t| t.to_vec1()).expect("f32")
+}
+
+fn close(a: &Tensor, b: &Tensor, within: f32, what: &str) {
+    assert_eq!(a.dims(), b.dims(), "{what}");
+    let (a, b) = (list(a), list(b));
+    let scale = a.iter().fold(1e-3f32, |m, x| m.max(x.abs()));
+    for (i, (x, y)) in a.iter().zip(&b).enumerate() {
+        assert!(
+            (x - y).abs() <= within * scale,
+            "{what}, element {i}: {x} and {y}"
+        );
+    }
+}
+
+type Op<'a> = &'a dyn Fn(Ops, &[Tensor]) -> Result<Tensor>;
+
+/// Σ of the result times fixed weights: a loss that reads every element.
+fn probe(op: Op, ops: Ops, args: &[Tensor]) -> Tensor {
+    let out = op(ops, args).expect("forward");
+    let weights = values(out.dims(), 77);
+    (out * weights).and_then(|t| t.sum_all()).expect("sum")
+}
+
+/// The op's twins agree, for each choice of arguments that train, and the fused
+/// gradients are slopes.
+fn check(name: &str, shapes: &[&[usize]], op: Op) {
+    let args: Vec<Tensor> = shapes
+        .iter()
+        .zip(1..)
+        .map(|(s, tag)| values(s, tag))
+        .collect();
+    let (fused, composite) = (op(Ops::Fused, &args), op(Ops::Composite, &args));
+    close(
+        &composite.expect("composite"),
+        &fused.expect("fused"),
+        1e-5,
+        name,
+    );
+
+    for train in 1..1usize << args.len() {
+        let trains = |i: usize| train >> i & 1 == 1;
+        let vars: Vec<Tensor> = (0..args.len())
+            .map(|i| match trains(i) {
+                true => Var::from_tensor(&args[i])
+                    .expect("variable")
+                    .as_tensor()
+                    .clone(),
+                false => args[i].clone(),
+            })
+            .collect();
+        let grads = |ops| probe(op, ops, &vars).backward().expect("backward");
+        let (fused, composite) = (grads(Ops::Fused), grads(Ops::Composite));
+        for (i, var) in vars.iter().enumerate() {
+            let what = format!("{name}: gradient of argument {i}");
+            match fused.get(var) {
+                Some(grad) => {
+                    assert!(trains(i), "{what} though it doesn't train");
+                    close(composite.get(var).expect("twin's"), grad, 2e-5, &what);
+                }
+                None => assert!(!trains(i), "{what} is missing"),
+            }
+        }
+    }
+    slopes(name, &args, op);
+}
+
+/// Central differences along a random direction of each argument.
+fn slopes(name: &str, args: &[Tensor], op: Op) {
+    for i in 0..args.len() {
+        let var = Var::from_tensor(&args[i]).expect("variable");
+        let with = |t: Tensor| {
+            let mut args = args.to_vec();
+            args[i] = t;
+            args
+        };
+        let loss = probe(op, Ops::Fused, &with(var.as_tensor().clone()));
+        let grads = loss.backward().expect("backward");
+        let grad = grads.get(&var).expect("gradient");
+        let direction = values(args[i].dims(), 5);
+        let at = |step: f64| {
+            let moved = (&args[i] + (&direction * step).expect("scale")).expect("add");
+            // The probe's sum in f64: in f32 its rounding would be the difference.
+            let out = op(Ops::Fused, &with(moved)).expect("forward");
+            let weights = list(&values(out.dims(), 77));
+            let out = list(&out);
+            let terms = out
+                .iter()
+                .zip(&weights)
+                .map(|(o, w)| f64::from(*o) * f64::from(*w));
+            terms.sum::<f64>()
+        };
+        let step = 4e-3;
+        let slope = (at(step) - at(-step)) / (2.0 * step);
+        let pairs = list(grad).into_iter().zip(list(&direction));
+        let expect: f64 = pairs.map(|(g, d)| f64::from(g) * f64::from(d)).sum();
+        let size: f64 = list(grad)
+            .iter()
+            .map(|&g| f64::from(g).powi(2))
+            .sum::<f64>()
+            .sqrt();
+        assert!(
+            (slope - expect).abs() < 3e-3 * size + 1e-3,
+            "{name}: along argument {i} the slope is {slope}, by the gradient {expect}"
+        );
+    }
+}
+
+// Sizes are odd on purpose: tails of vectors, of bands and of chunks.
+
+#[test]
+fn linear_agrees() {
+    for (rows, i, o) in [(1, 1, 1), (5, 7, 3), (33, 16, 40), (70, 24, 17)] {
+        let op = |ops, a: &[Tensor]| linear(ops, &a[0], &a[1], &a[2]);
+        check("linear", &[&[rows, i], &[i, o], &[o]], &op);
+        let op = |ops, a: &[Tensor]| linear_gelu(ops, &a[0], &a[1], &a[2]);
+        check("linear_gelu", &[&[rows, i], &[i, o], &[o]], &op);
+    }
+    let op = |ops, a: &[Tensor]| linear(ops, &a[0], &a[1], &a[2]);
+    check(
+        "linear in three dimensions",
+        &[&[2, 3, 5], &[5, 4], &[4]],
+        &op,
+    );
+}
+
+#[test]
+fn layer_norm_agrees() {
+    for (rows, c) in [(1, 8), (3, 19), (130, 32)] {
+        let op = |ops, a: &[Tensor]| layer_norm(ops, &a[0], &a[1], &a[2], 1e-5);
+        check("layer_norm", &[&[rows, c], &[c], &[c]], &op);
+    }
+}
+
+#[test]
+fn attention_agrees() {
+    for (b, t, heads, d) in [
+        (1, 1, 1, 4),
+        (2, 3, 2, 5),
+        (2, 8, 1, 8),
+        (3, 21, 2, 16),
+        (1, 37, 3, 9),
+    ] {
+        let c = heads * d;
+        let shapes: [&[usize]; 3] = [&[b, t, c], &[c, 3 * c], &[3 * c]];
+        check("attention", &shapes, &|ops, a| {
+            attention(ops, &a[0], &a[1], &a[2], heads)
+        });
+        check("attention_last", &shapes, &|ops, a| {
+            attention_last(ops, &a[0], &a[1], &a[2], heads)
+        });
+        let args: Vec<Tensor> = shapes
+            .iter()
+            .zip(1..)
+            .map(|(s, tag)| values(s, tag))
+            .collect();
+        let all = attention(Ops::Fused, &args[0], &args[1], &args[2], heads).expect("all");
+        let last = attention_last(Ops::Fused, &args[0], &args[1], &args[2], heads).expect("last");
+        let row = all
+            .narrow(1, t - 1, 1)
+            .and_then(|r| r.squeeze(1))
+            .expect("row");
+        close(&row, &last, 1e-5, "the last row of all");
+    }
+}
+
+#[test]
+fn embed_agrees() {
+    let ids = Tensor::new(&[[3u32, 0, 3], [6, 3, 1]], &Device::Cpu).expect("ids");
+    check("embed", &[&[7, 5], &[4, 5]], &|ops, a| {
+        embed(ops, &ids, &a[0], &a[1])
+    });
+}
+
+#[test]
+fn head_loss_agrees() {
+    for (n, c, vocab) in [(1, 4, 2), (5, 8, 33), (70, 6, 200_000 / 64)] {
+        let targets: Vec<u32> = (0..n as u32).map(|i| i * 7919 % vocab as u32).collect();
+        let targets = Tensor::from_vec(targets, n, &Device::Cpu).expect("targets");
+        check("head_loss", &[&[n, c], &[vocab, c]], &|ops, a| {
+            head_loss(ops, &a[0], &a[1], &targets)
+        });
+    }
+}
+
+#[test]
+fn a_loss_over_several_chunks_of_rows_is_that_of_one() {
+    // More rows than a chunk has at most.
+    let (n, c, vocab) = (2500, 4, 11);
+    let (x, w) = (values(&[n, c], 1), values(&[vocab, c], 2));
+    let targets: Vec<u32> = (0..n as u32).map(|i| i % vocab as u32).collect();
+    let targets = Tensor::from_vec(targets, n, &Device::Cpu).expect("targets");
+    let (x, w) = (
+        Var::from_tensor(&x).expect("x"),
+        Var::from_tensor(&w).expect("w"),
+    );
+    let run = |ops| {
+        let loss = head_loss(ops, &x, &w, &targets).expect("loss");
+        let scaled = (&loss * 0.25).expect("scale");
+        let grads = scaled.backward().expect("backward");
+        [
+            loss,
+            grads.get(&x).expect("x").clone(),
+            grads.get(&w).expect("w").clone(),
+        ]
+    };
+    for (fused, composite) in run(Ops::Fused).iter().zip(&run(Ops::Composite)) {
+        close(composite, fused, 1e-4, "head_loss in chunks");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_an_error() {
+    let cpu = &Device::Cpu;
+    let x = values(&[2, 3, 4], 1);
+    let w = values(&[5, 12], 2);
+    let b = values(&[12], 3);
+    assert!(linear(Ops::Fused, &x, &w, &b).is_err());
+    assert!(attention(Ops::Fused, &x, &w, &b, 2).is_err());
+    assert!(
+        attention(Ops::Fused, &x, &values(&[4, 12], 2), &b, 3).is_err(),
+        "3 heads of 4"
+    );
+    assert!(layer_norm(Ops::Fused, &x, &values(&[3], 1), &values(&[3], 1), 1e-5).is_err());
+    let outside = Tensor::new(&[[9u32]], cpu).expect("ids");
+    let error = embed(
+        Ops::Fused,
+        &outside,
+        &values(&[9, 4], 1),
+        &values(&[2, 4], 1),
+    );
+    assert!(
+        error
+            .expect_err("outside")
+            .to_string()
+            .contains("token id 9 in a vocabulary of 9")
+    );
+    let targets = Tensor::new(&[5u32], cpu).expect("targets");
+    assert!(
+        head_loss(
+            Ops::Fused,
+            &values(&[1, 4], 1),
+            &values(&[5, 4], 1),
+            &targets
+        )
+        .is_err()
+    );
+}
