@@ -1,1 +1,237 @@
-//! To be written.
+//! The tasks that networks learn: trials, splits and tokens.
+//!
+//! `registry` says what a task must give, `ctxdm` is the first one; `generator`
+//! draws balanced trials, `splits` keeps training and evaluation apart, `tokens`
+//! turns trials into ids. [`Prepared`] is a task made ready for one tokenizer.
+//!
+//! No state is kept between batches: each is a pure function of the run's seed
+//! and the step, so a resumed run sees what an uninterrupted one sees.
+
+pub mod ctxdm;
+pub mod error;
+pub mod generator;
+pub mod permute;
+pub mod registry;
+pub mod splits;
+pub mod templates;
+#[cfg(test)]
+pub(crate) mod tests;
+pub mod tokens;
+pub mod words;
+
+pub use error::TaskError;
+pub use registry::{TaskKind, Trial};
+pub use words::vocabulary;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use seedbed_proto::job::{Task, TrainSet};
+use seedbed_proto::seed::{Purpose, derive_seed};
+use tokenizers::Tokenizer;
+
+use permute::Permutation;
+use splits::{EVAL_SPLITS, Partition};
+use tokens::Layout;
+
+/// A task, ready for one tokenizer: training batches and evaluation splits.
+pub struct Prepared {
+    kind: Box<dyn TaskKind>,
+    layout: Layout,
+    partition: Partition,
+    /// The fixed training set; `None` draws fresh trials.
+    fixed: Option<Vec<Trial>>,
+    /// Key of the random labels, for the control that has them.
+    label_key: Option<[u8; 32]>,
+    eval_splits: Vec<EvalSplit>,
+}
+
+/// Prompts for one optimizer step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Token ids, `(batch, len)` row by row.
+    pub ids: Vec<u32>,
+    /// For each prompt 0 where left is the answer, 1 where right is.
+    pub right: Vec<u8>,
+    /// Prompts.
+    pub batch: usize,
+    /// Tokens in each prompt.
+    pub len: usize,
+}
+
+/// A fixed set of trials on which behaviour is measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EvalSplit {
+    /// "val", "test_iid".
+    pub name: &'static str,
+    /// Token ids, `(trials, prompt_len)` row by row.
+    pub ids: Vec<u32>,
+    /// For each trial 0 where left is the answer, 1 where right is.
+    pub right: Vec<u8>,
+    /// Tokens in each prompt.
+    pub prompt_len: usize,
+    /// The trials themselves.
+    pub trials: Vec<Trial>,
+    /// For each trial what the cue says: "color", "motion".
+    pub contexts: Vec<&'static str>,
+    /// For each shortcut its name, and for each trial how often it is right.
+    pub shortcuts: Vec<(&'static str, Vec<f32>)>,
+}
+
+impl Prepared {
+    /// Makes a task ready for a tokenizer and a network of so many positions.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the spec or the tokenizer, named.
+    pub fn new(spec: &Task, tokenizer: &Tokenizer, positions: usize) -> Result<Self, TaskError> {
+        let kind = registry::build(spec)?;
+        let layout = Layout::new(kind.as_ref(), tokenizer, spec.bos, positions)?;
+        let partition = Partition::new(kind.as_ref(), spec.split_seed);
+        let fixed = match spec.train {
+            TrainSet::Online => None,
+            TrainSet::Fixed(trials) => Some(partition.fixed(kind.as_ref(), trials)?),
+        };
+        let eval_splits = (0..EVAL_SPLITS.len())
+            .map(|split| {
+                let trials = partition.evaluation(kind.as_ref(), split, spec.eval_trials)?;
+                Ok(EvalSplit::new(
+                    EVAL_SPLITS[split],
+                    kind.as_ref(),
+                    &layout,
+                    trials,
+                ))
+            })
+            .collect::<Result<_, TaskError>>()?;
+        Ok(Self {
+            kind,
+            layout,
+            partition,
+            fixed,
+            label_key: spec
+                .random_labels
+                .then(|| derive_seed(spec.split_seed, Purpose::Labels, "train")),
+            eval_splits,
+        })
+    }
+
+    /// The task.
+    pub fn kind(&self) -> &dyn TaskKind {
+        self.kind.as_ref()
+    }
+
+    /// Tokens in every prompt.
+    pub fn prompt_len(&self) -> usize {
+        self.layout.prompt_len()
+    }
+
+    /// Token ids of the left and the right answer.
+    pub fn answers(&self) -> [u32; 2] {
+        self.layout.answers()
+    }
+
+    /// Token position of each slot for this trial, by what the slot is to it
+    /// ("cue", "rel_left" …), and of the last token ("last").
+    pub fn slot_positions(&self, trial: &Trial) -> Vec<(&'static str, usize)> {
+        let roles = self.kind.roles(trial).into_iter();
+        let last = ("last", self.prompt_len() - 1);
+        roles.zip(self.layout.positions()).chain([last]).collect()
+    }
+
+    /// The evaluation splits: `val`, then `test_iid`. Fixed by `split_seed`, and
+    /// disjoint from each other and from training.
+    pub fn eval_splits(&self) -> &[EvalSplit] {
+        &self.eval_splits
+    }
+
+    /// The prompts of a training step: a pure function of its arguments.
+    ///
+    /// Online, each round through the cells is a fresh permutation of them, so
+    /// cells are balanced exactly over whole rounds. A fixed set is gone through
+    /// epoch by epoch, each in an order of its own.
+    pub fn train_batch(&self, seed: u64, step: u64, batch: usize) -> Batch {
+        let len = self.prompt_len();
+        let mut ids = Vec::with_capacity(batch * len);
+        let mut right = Vec::with_capacity(batch);
+        let mut push = |trial: &Trial| {
+            self.layout.write(trial, &mut ids);
+            right.push(u8::from(self.label(trial)));
+        };
+        let round_len = match &self.fixed {
+            Some(trials) => trials.len() as u64,
+            None => self.kind.cells() as u64,
+        };
+        let name = format!("batch/{step}");
+        let mut rng = ChaCha8Rng::from_seed(derive_seed(seed, Purpose::Data, &name));
+        let first = step * batch as u64;
+        let mut round = first / round_len;
+        let mut order = epoch_order(seed, round, round_len);
+        for draw in first..first + batch as u64 {
+            if draw / round_len != round {
+                round = draw / round_len;
+                order = epoch_order(seed, round, round_len);
+            }
+            let index = order.at(draw % round_len) as usize;
+            match &self.fixed {
+                Some(trials) => push(&trials[index]),
+                None => push(&self.partition.sample(self.kind.as_ref(), &mut rng, index)),
+            }
+        }
+        Batch {
+            ids,
+            right,
+            batch,
+            len,
+        }
+    }
+
+    /// The label that training sees. A random one hangs on what the trial shows
+    /// alone, so it is the same whenever the trial comes again, and can be
+    /// memorised.
+    fn label(&self, trial: &Trial) -> bool {
+        match &self.label_key {
+            None => trial.right,
+            Some(key) => {
+                let mut hasher = blake3::Hasher::new_keyed(key);
+                for fill in &trial.fills {
+                    hasher.update(&fill.to_le_bytes());
+                }
+                hasher.finalize().as_bytes()[0] & 1 == 1
+            }
+        }
+    }
+}
+
+/// The order of one epoch (or one round through the cells) of a run.
+fn epoch_order(seed: u64, epoch: u64, len: u64) -> Permutation {
+    Permutation::new(
+        len,
+        derive_seed(seed, Purpose::Data, &format!("epoch/{epoch}")),
+    )
+}
+
+impl EvalSplit {
+    fn new(name: &'static str, kind: &dyn TaskKind, layout: &Layout, trials: Vec<Trial>) -> Self {
+        let prompt_len = layout.prompt_len();
+        let mut ids = Vec::with_capacity(trials.len() * prompt_len);
+        let mut shortcuts: Vec<_> = kind
+            .shortcuts()
+            .iter()
+            .map(|&name| (name, Vec::with_capacity(trials.len())))
+            .collect();
+        for trial in &trials {
+            layout.write(trial, &mut ids);
+            let hits = kind.shortcut_hits(trial);
+            for ((_, column), hit) in shortcuts.iter_mut().zip(hits) {
+                column.push(hit);
+            }
+        }
+        Self {
+            name,
+            ids,
+            right: trials.iter().map(|trial| u8::from(trial.right)).collect(),
+            prompt_len,
+            contexts: trials.iter().map(|trial| kind.context(trial)).collect(),
+            shortcuts,
+            trials,
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Balanced draws: bins of differences, and the factorial design over them.
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+use super::error::TaskError;
+
+/// Largest number that a task may use; keeps counts of quadruples within 64 bits.
+pub const NUMBER_LIMIT: u32 = 9_999;
+
+/// The identity of a trial for the splits: which group of items, which of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Item {
+    /// Group, as [`super::registry::TaskKind::groups`] counts them.
+    pub group: usize,
+    /// Index within the group, below its size.
+    pub index: u64,
+}
+
+/// Two numbers that differ by `difference`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pair {
+    /// The smaller number.
+    pub smaller: u32,
+    /// The larger less the smaller, at least 1.
+    pub difference: u32,
+}
+
+impl Pair {
+    /// Left and right number, the larger on the side that is asked for.
+    pub const fn sides(self, larger_right: bool) -> [u32; 2] {
+        let larger = self.smaller + self.difference;
+        if larger_right {
+            [self.smaller, larger]
+        } else {
+            [larger, self.smaller]
+        }
+    }
+}
+
+/// A range of numbers and the bins of |x| over it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bins {
+    range: [u32; 2],
+    bins: Vec<[u32; 2]>,
+}
+
+impl Bins {
+    /// Checks that every difference of every bin is possible within the range.
+    ///
+    /// # Errors
+    /// Names the bin and the range.
+    pub fn new(range: [u32; 2], bins: &[[u32; 2]]) -> Result<Self, TaskError> {
+        let [range_low, range_high] = range;
+        if range_low >= range_high || range_high > NUMBER_LIMIT {
+            return Err(TaskError::Range {
+                low: range_low,
+                high: range_high,
+                max: NUMBER_LIMIT,
+            });
+        }
+        if bins.is_empty() {
+            return Err(TaskError::NoBins);
+        }
+        let largest = range_high - range_low;
+        let mut last = 0;
+        for (index, &[low, high]) in bins.iter().enumerate() {
+            let problem = if low == 0 {
+                Some("holds 0, and ties have no answer: start at 1")
+            } else if low > high {
+                Some("is empty: its first difference must not be above its last")
+            } else if low <= last {
+                Some("overlaps the bin before it: bins must ascend and be apart")
+            } else {
+                None
+            };
+            if let Some(problem) = problem {
+                return Err(TaskError::Bin {
+                    index,
+                    low,
+                    high,
+                    problem,
+                });
+            }
+            if high > largest {
+                return Err(TaskError::BinBeyondRange {
+                    index,
+                    low,
+                    high,
+                    range_low,
+                    range_high,
+                    largest,
+                });
+            }
+            last = high;
+        }
+        Ok(Self {
+            range,
+            bins: bins.to_vec(),
+        })
+    }
+
+    /// How many bins.
+    pub fn len(&self) -> usize {
+        self.bins.len()
+    }
+
+    /// Never: there is at least one bin.
+    pub fn is_empty(&self) -> bool {
+        self.bins.is_empty()
+    }
+
+    /// The smallest number.
+    pub fn lowest(&self) -> u32 {
+        self.range[0]
+    }
+
+    /// The numbers, ascending.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> + use<> {
+        self.range[0]..=self.range[1]
+    }
+
+    /// A bin in words.
+    pub fn name(&self, bin: usize) -> String {
+        let [low, high] = self.bins[bin];
+        format!("{low}-{high}")
+    }
+
+    /// The bin of a difference; `None` between bins.
+    pub fn find(&self, difference: u32) -> Option<usize> {
+        let holds = |&[low, high]: &[u32; 2]| (low..=high).contains(&difference);
+        self.bins.iter().position(holds)
+    }
+
+    /// Draws |x| uniformly in its bin and the smaller number uniformly in what is
+    /// left of the range.
+    pub fn sample(&self, rng: &mut ChaCha8Rng, bin: usize) -> Pair {
+        let [low, high] = self.bins[bin];
+        let difference = rng.random_range(low..=high);
+        Pair {
+            smaller: rng.random_range(self.range[0]..=self.range[1] - difference),
+            difference,
+        }
+    }
+
+    /// Unordered pairs of numbers in a bin.
+    pub fn pairs(&self, bin: usize) -> u64 {
+        let [low, high] = self.bins[bin];
+        self.below(low, high + 1)
+    }
+
+    /// Position of a pair among those of its bin, ordered by difference, then by
+    /// the smaller number.
+    pub fn pair_index(&self, bin: usize, pair: Pair) -> u64 {
+        let [low, _] = self.bins[bin];
+        self.below(low, pair.difference) + u64::from(pair.smaller - self.range[0])
+    }
+
+    /// Pairs whose difference is in `low..end`: each x leaves span − x of them.
+    fn below(&self, low: u32, end: u32) -> u64 {
+        let span = u64::from(self.range[1] - self.range[0]) + 1;
+        let (low, count) = (u64::from(low), u64::from(end - low));
+        let sum_of_x = count * low + count * count.saturating_sub(1) / 2;
+        count * span - sum_of_x
+    }
+}
+
+/// A full factorial design: the levels of each factor, the last one fastest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Factorial<const N: usize> {
+    levels: [usize; N],
+}
+
+impl<const N: usize> Factorial<N> {
+    /// A design with these numbers of levels.
+    pub const fn new(levels: [usize; N]) -> Self {
+        Self { levels }
+    }
+
+    /// How many cells.
+    pub fn cells(&self) -> usize {
+        self.levels.iter().product()
+    }
+
+    /// The level of each factor in a cell.
+    pub fn decode(&self, mut cell: usize) -> [usize; N] {
+        let mut at = [0; N];
+        for (at, levels) in at.iter_mut().zip(self.levels).rev() {
+            *at = cell % levels;
+            cell /= levels;
+        }
+        at
+    }
+
+    /// The cell of these levels.
+    pub fn encode(&self, at: [usize; N]) -> usize {
+        let step = |cell, (at, levels)| cell * levels + at;
+        at.into_iter().zip(self.levels).fold(0, step)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rand::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn pairs_are_numbered_without_gap() {
+        for (range, bins) in [
+            ([0, 99], vec![[1, 4], [5, 16], [17, 50]]),
+            ([1, 10], vec![[1, 2], [3, 5], [6, 9]]),
+            ([7, 8], vec![[1, 1]]),
+            ([0, 361], vec![[300, 361]]),
+        ] {
+            let space = Bins::new(range, &bins).expect("possible");
+            for (bin, [low, high]) in bins.into_iter().enumerate() {
+                let mut seen = BTreeSet::new();
+                for difference in low..=high {
+                    for smaller in range[0]..=range[1] - difference {
+                        seen.insert(space.pair_index(
+                            bin,
+                            Pair {
+                                smaller,
+                                difference,
+                            },
+                        ));
+                    }
+                    assert_eq!(space.find(difference), Some(bin));
+                }
+                assert_eq!(seen, (0..space.pairs(bin)).collect());
+            }
+        }
+    }
+
+    #[test]
+    fn differences_are_uniform_in_their_bin() {
+        let space = Bins::new([0, 99], &[[1, 4], [17, 50]]).expect("possible");
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut counts = [0_u32; 100];
+        for _ in 0..34_000 {
+            let pair = space.sample(&mut rng, 1);
+            assert!(pair.smaller + pair.difference <= 99);
+            counts[pair.difference as usize] += 1;
+        }
+        // 1,000 expected each, standard deviation 31.
+        assert!(
+            counts[17..=50].iter().all(|n| (850..1150).contains(n)),
+            "{counts:?}"
+        );
+        assert_eq!(counts[17..=50].iter().sum::<u32>(), 34_000);
+    }
+
+    #[test]
+    fn cells_survive_their_levels() {
+        let design = Factorial::new([2, 2, 2, 3, 5]);
+        assert_eq!(design.cells(), 120);
+        for cell in 0..design.cells() {
+            assert_eq!(design.encode(design.decode(cell)), cell);
+        }
+    }
+
+    #[test]
+    fn impossible_bins_are_named() {
+        let check = |range, bins: &[[u32; 2]], expect: &str| {
+            let error = Bins::new(range, bins)
+                .expect_err("must be refused")
+                .to_string();
+            assert!(error.contains(expect), "{error}");
+        };
+        check([0, 99], &[], "task.bins: at least one");
+        check([0, 99], &[[0, 4]], "task.bins[0]: [0, 4] holds 0");
+        check([0, 99], &[[1, 4], [4, 9]], "task.bins[1]: [4, 9] overlaps");
+        check([0, 99], &[[5, 4]], "task.bins[0]: [5, 4] is empty");
+        check([5, 5], &[[1, 1]], "task.range: [5, 5]");
+        check([0, 4_000_000], &[[1, 1]], "task.range: [0, 4000000]");
+        check(
+            [1, 20],
+            &[[1, 4], [17, 50]],
+            "task.bins[1]: a difference of 50 (bin [17, 50]) is not possible within task.range \
+             [1, 20], whose largest is 19",
+        );
+    }
+}
