@@ -11,6 +11,8 @@
 
 mod error;
 pub mod sqlite;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::collections::BTreeSet;

@@ -98,8 +98,12 @@ impl Axes {
                 }
                 continue;
             }
-            let Some(field) = field_of(key, &place, problems) else { continue };
-            let Some((values, when)) = axis_values(&field, item, &place, problems) else { continue };
+            let Some(field) = field_of(key, &place, problems) else {
+                continue;
+            };
+            let Some((values, when)) = axis_values(&field, item, &place, problems) else {
+                continue;
+            };
             if field.path == "seed" {
                 if let Some(when) = when {
                     let message = "seeds are the same everywhere, else arms are not paired";
@@ -130,7 +134,9 @@ impl Axes {
     }
 
     fn zip(&mut self, group: &Node, place: &str, problems: &mut Problems) {
-        let Some(entries) = entries(group, place, problems) else { return };
+        let Some(entries) = entries(group, place, problems) else {
+            return;
+        };
         let mut columns: Vec<(&'static str, Vec<Setting>)> = vec![];
         let mut conditions = vec![];
         let mut good = true;
@@ -178,7 +184,12 @@ impl Axes {
             return;
         }
         let tuples = (0..rows)
-            .map(|row| columns.iter().map(|(_, column)| column[row].clone()).collect())
+            .map(|row| {
+                columns
+                    .iter()
+                    .map(|(_, column)| column[row].clone())
+                    .collect()
+            })
             .collect();
         let axis = Axis {
             paths: columns.iter().map(|(path, _)| *path).collect(),
@@ -221,7 +232,9 @@ fn conditions(node: &Node, place: &str, problems: &mut Problems) -> Vec<Conditio
     let mut found = vec![];
     for (key, item) in entries(node, place, problems).unwrap_or(&[]) {
         let inner = join(place, &key.name);
-        let Some(field) = field_of(key, &inner, problems) else { continue };
+        let Some(field) = field_of(key, &inner, problems) else {
+            continue;
+        };
         if field.path == "seed" {
             let message = "all points have the same seeds, else arms are not paired";
             problems.push(key.span, &inner, message);
@@ -258,7 +271,11 @@ pub fn patterns(node: &Node, place: &str, problems: &mut Problems) -> Vec<Patter
             problems.push(item.span, &place, "must name at least one axis");
             continue;
         }
-        found.push(Pattern { conditions, span: item.span, place });
+        found.push(Pattern {
+            conditions,
+            span: item.span,
+            place,
+        });
     }
     found
 }
@@ -279,15 +296,24 @@ pub fn included(axes: &[Axis], pattern: &Pattern, problems: &mut Problems) -> Ve
         if hit == 0 {
             crossing.push(axis.clone());
         } else if hit < axis.paths.len() {
-            let message = format!("must mention all of {} or none: they vary together", axis.paths.join(", "));
+            let message = format!(
+                "must mention all of {} or none: they vary together",
+                axis.paths.join(", ")
+            );
             problems.push(pattern.span, &pattern.place, message);
         } else {
-            let of_axis = pattern.conditions.iter().filter(|c| axis.paths.contains(&c.path));
+            let of_axis = pattern
+                .conditions
+                .iter()
+                .filter(|c| axis.paths.contains(&c.path));
             crossing.extend(of_axis.map(fixed));
         }
     }
     let known: BTreeSet<_> = axes.iter().flat_map(|a| &a.paths).collect();
-    let further = pattern.conditions.iter().filter(|c| !known.contains(&c.path));
+    let further = pattern
+        .conditions
+        .iter()
+        .filter(|c| !known.contains(&c.path));
     crossing.extend(further.map(fixed));
     crossing
 }
@@ -311,7 +337,12 @@ fn one_or_many(
         };
     }
     let one = value(&field.kind, node, place, problems)?;
-    Some(vec![Setting { value: one, span: node.span, place: place.to_owned(), stated: true }])
+    Some(vec![Setting {
+        value: one,
+        span: node.span,
+        place: place.to_owned(),
+        stated: true,
+    }])
 }
 
 fn depth(node: &Node) -> usize {
@@ -342,10 +373,23 @@ fn values(
             continue;
         };
         if seen.insert(value.to_string()) {
-            found.push(Setting { value, span: item.span, place, stated: true });
+            found.push(Setting {
+                value,
+                span: item.span,
+                place,
+                stated: true,
+            });
         } else {
-            let what = if field.path == "seed" { "seed" } else { "value" };
-            problems.push(item.span, &place, format!("the {what} {value} stands here twice"));
+            let what = if field.path == "seed" {
+                "seed"
+            } else {
+                "value"
+            };
+            problems.push(
+                item.span,
+                &place,
+                format!("the {what} {value} stands here twice"),
+            );
             good = false;
         }
     }
@@ -362,8 +406,16 @@ fn axis_values<'n>(
     problems: &mut Problems,
 ) -> Option<(Vec<Setting>, Option<&'n Node>)> {
     let form = match &node.value {
-        Tree::List(items) => return Some((values(field, items, node.span, place, problems)?, None)),
-        Tree::Map(entries) if entries.iter().any(|(k, _)| FORMS.contains(&k.name.as_str())) => entries,
+        Tree::List(items) => {
+            return Some((values(field, items, node.span, place, problems)?, None));
+        }
+        Tree::Map(entries)
+            if entries
+                .iter()
+                .any(|(k, _)| FORMS.contains(&k.name.as_str())) =>
+        {
+            entries
+        }
         other => {
             let message = format!("must be a list of values, got {}", show(other));
             let help = "write [a, b], {range: [first, last, step]}, {log: [first, last, n]}, or {values: […], when: {…}}";
@@ -381,7 +433,11 @@ fn axis_values<'n>(
     }
     let given: Vec<_> = FORMS.iter().filter(|name| find(name).is_some()).collect();
     if given.len() != 1 {
-        problems.push(node.span, place, format!("must have exactly one of {}", FORMS.join(", ")));
+        problems.push(
+            node.span,
+            place,
+            format!("must have exactly one of {}", FORMS.join(", ")),
+        );
     }
     if let (Some(from), None) = (find("from"), find("count")) {
         problems.push(from.span, &join(place, "from"), "belongs to `count`");
@@ -395,7 +451,11 @@ fn axis_values<'n>(
         "values" => match &body.value {
             Tree::List(items) => values(field, items, body.span, &inner, problems)?,
             other => {
-                problems.push(body.span, &inner, format!("must be a list, got {}", show(other)));
+                problems.push(
+                    body.span,
+                    &inner,
+                    format!("must be a list, got {}", show(other)),
+                );
                 return None;
             }
         },
@@ -403,7 +463,10 @@ fn axis_values<'n>(
             let numbers = generated(field, form, body, find("from"), &inner, problems)?;
             let items: Vec<_> = numbers
                 .into_iter()
-                .map(|value| Node { value, span: body.span })
+                .map(|value| Node {
+                    value,
+                    span: body.span,
+                })
                 .collect();
             values(field, &items, body.span, &inner, problems)?
         }
@@ -520,7 +583,11 @@ fn log_range(first: f64, last: f64, n: f64, whole: bool) -> Result<Vec<Tree>, &'
 
 fn tree(x: f64, whole: bool) -> Tree {
     // Whole numbers were bounded, and are exact.
-    if whole { Tree::Int(x as i64) } else { Tree::Float(x) }
+    if whole {
+        Tree::Int(x as i64)
+    } else {
+        Tree::Float(x)
+    }
 }
 
 /// To so many significant decimal digits, through text: correctly rounded on

@@ -42,7 +42,11 @@ pub fn walk(document: &mut Document, problems: &mut Problems) {
     }
     for (pattern, unused) in document.excludes.iter().zip(unused) {
         if unused {
-            problems.push(pattern.span, &pattern.place, "matches no point of the sweep");
+            problems.push(
+                pattern.span,
+                &pattern.place,
+                "matches no point of the sweep",
+            );
         }
     }
     if points == 0 && !document.seeds.is_empty() {
@@ -77,7 +81,11 @@ pub fn check(spot: &Spot, shape: Option<&ModelShape>, problems: &mut Problems) {
 
     let (warmup, steps) = (spot.get("train.warmup"), number("train.steps"));
     if warmup.stated && number("train.warmup") > steps {
-        complain(problems, warmup, format!("must be ≤ train.steps ({steps}), got {}", warmup.value));
+        complain(
+            problems,
+            warmup,
+            format!("must be ≤ train.steps ({steps}), got {}", warmup.value),
+        );
     }
 
     task(spot, problems);
@@ -90,7 +98,11 @@ pub fn check(spot: &Spot, shape: Option<&ModelShape>, problems: &mut Problems) {
         name => name == Some("fused"),
     };
     if fused && !cpu {
-        complain(problems, ops, "the fused kernels run on a cpu only; leave `ops` at auto".into());
+        complain(
+            problems,
+            ops,
+            "the fused kernels run on a cpu only; leave `ops` at auto".into(),
+        );
     }
     if fused && dtype.value == "bf16" {
         let message = "the fused kernels compute in f32; write `ops: composite`".into();
@@ -116,17 +128,32 @@ fn task(spot: &Spot, problems: &mut Problems) {
             "numbers from {} to {} differ by at most {widest}, but the last bin ends at {largest}",
             range.value[0], range.value[1]
         );
-        problems.push_help(place.span, &place.place, message, "set `task.bins` to fit the range");
+        problems.push_help(
+            place.span,
+            &place.place,
+            message,
+            "set `task.bins` to fit the range",
+        );
     }
     // cue × answer × congruency × two bins
     let cells = 8 * (sizes.len() * sizes.len()) as u64;
     let count = trials.value.as_u64().unwrap_or(0);
     if cells > 0 && !count.is_multiple_of(cells) {
-        let place = if trials.stated || !bins.stated { trials } else { bins };
+        let place = if trials.stated || !bins.stated {
+            trials
+        } else {
+            bins
+        };
         let below = count - count % cells;
         let near = if below == 0 { cells } else { below };
-        let message = format!("`task.eval_trials` must be a multiple of the {cells} cells, got {count}");
-        problems.push_help(place.span, &place.place, message, format!("for example {near}"));
+        let message =
+            format!("`task.eval_trials` must be a multiple of the {cells} cells, got {count}");
+        problems.push_help(
+            place.span,
+            &place.place,
+            message,
+            format!("for example {near}"),
+        );
     }
 }
 
@@ -135,13 +162,25 @@ fn layers(setting: &Setting, shape: &ModelShape, problems: &mut Problems) {
     let layers = u64::from(shape.shape.layers);
     let too_many = |k: &Value| k.as_u64().is_some_and(|k| k > layers);
     let value = &setting.value;
-    let counts = [&value["prefix"], &value["suffix"], &value["reinit"]["first"], &value["reinit"]["last"]];
+    let counts = [
+        &value["prefix"],
+        &value["suffix"],
+        &value["reinit"]["first"],
+        &value["reinit"]["last"],
+    ];
     if let Some(k) = counts.into_iter().find(|k| too_many(k)) {
-        complain(problems, setting, format!("the base has {layers} blocks, got {k}"));
+        complain(
+            problems,
+            setting,
+            format!("the base has {layers} blocks, got {k}"),
+        );
     }
     for list in [&value["only"], &value["all_but"]] {
         let blocks = list.as_array().map_or(&[][..], Vec::as_slice);
-        if let Some(k) = blocks.iter().find(|k| k.as_u64().is_some_and(|k| k >= layers)) {
+        if let Some(k) = blocks
+            .iter()
+            .find(|k| k.as_u64().is_some_and(|k| k >= layers))
+        {
             let message = format!("the base has the blocks 0 to {}, got {k}", layers - 1);
             complain(problems, setting, message);
         }

@@ -41,13 +41,13 @@ impl Default for Compare {
 }
 
 /// Decodes `compare:`; the axes that it names must vary.
-pub fn decode(
-    node: &Node,
-    varied: &BTreeSet<&'static str>,
-    problems: &mut Problems,
-) -> Compare {
+pub fn decode(node: &Node, varied: &BTreeSet<&'static str>, problems: &mut Problems) -> Compare {
     let mut compare = Compare::default();
-    let plain: Vec<Field> = COMPARE.iter().copied().filter(|f| f.name != "select").collect();
+    let plain: Vec<Field> = COMPARE
+        .iter()
+        .copied()
+        .filter(|f| f.name != "select")
+        .collect();
     let select = match &node.value {
         Tree::Map(entries) => entries.iter().find(|(k, _)| k.name == "select"),
         _ => None,
@@ -83,7 +83,10 @@ pub fn decode(
     if let Some(select) = &compare.select
         && select.axis == compare.arms
     {
-        let message = format!("`{}` can't be both the arms and what is chosen", compare.arms);
+        let message = format!(
+            "`{}` can't be both the arms and what is chosen",
+            compare.arms
+        );
         problems.push(node.span, "compare", message);
     }
     compare
@@ -105,14 +108,31 @@ fn decode_select(
     let inner = join(place, &key.name);
     let path = axis(&key.name).map_or(key.name.as_str(), |a| a.path);
     if matches!(path, "seed" | "init") || !varied.contains(path) {
-        unknown(key, &inner, "axis", varied.iter().copied().filter(|p| *p != "init"), problems);
+        unknown(
+            key,
+            &inner,
+            "axis",
+            varied.iter().copied().filter(|p| *p != "init"),
+            problems,
+        );
     }
     let [(by, metric)] = entries(item, &inner, problems)? else {
-        problems.push_help(item.span, &inner, "must say by what", "write {by: val.incongruent_accuracy}");
+        problems.push_help(
+            item.span,
+            &inner,
+            "must say by what",
+            "write {by: val.incongruent_accuracy}",
+        );
         return None;
     };
     if by.name != "by" {
-        unknown(by, &join(&inner, &by.name), "key", ["by"].into_iter(), problems);
+        unknown(
+            by,
+            &join(&inner, &by.name),
+            "key",
+            ["by"].into_iter(),
+            problems,
+        );
         return None;
     }
     let inner = join(&inner, "by");
@@ -125,12 +145,21 @@ fn decode_select(
         }),
         Some(("val", name)) => {
             let help = suggestion(name, METRICS.iter().copied());
-            problems.push_help(metric.span, &inner, format!("unknown metric `{name}`"), help);
+            problems.push_help(
+                metric.span,
+                &inner,
+                format!("unknown metric `{name}`"),
+                help,
+            );
             None
         }
         _ => {
-            let message = format!("must be a metric of the val split, got {}", show(&metric.value));
-            let help = "a choice on test trials would spoil the test: write val.incongruent_accuracy";
+            let message = format!(
+                "must be a metric of the val split, got {}",
+                show(&metric.value)
+            );
+            let help =
+                "a choice on test trials would spoil the test: write val.incongruent_accuracy";
             problems.push_help(metric.span, &inner, message, help);
             None
         }

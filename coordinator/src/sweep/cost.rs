@@ -150,7 +150,10 @@ fn stays(sweep: &Sweep, job: &Planned, groups: &mut HashSet<[u8; 16]>) -> bool {
     if sweep.keep.weights != KeepWeights::Selected {
         return true;
     }
-    let group: BTreeMap<_, _> = point.iter().filter(|(axis, _)| **axis != select.axis).collect();
+    let group: BTreeMap<_, _> = point
+        .iter()
+        .filter(|(axis, _)| **axis != select.axis)
+        .collect();
     let text = serde_json::to_string(&group).expect("a point has string keys");
     let mut short = [0; 16];
     short.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);
@@ -260,17 +263,32 @@ impl Plan {
     /// The plan as text, for `expand`.
     pub fn render(&self) -> String {
         let mut out = String::new();
-        let count = |n: u64, what: &str| format!("{} {what}{}", grouped(n), if n == 1 { "" } else { "s" });
+        let count =
+            |n: u64, what: &str| format!("{} {what}{}", grouped(n), if n == 1 { "" } else { "s" });
         let kinds: Vec<_> = self
             .jobs_by_kind
             .iter()
             .map(|(kind, n)| format!("{} {kind}", grouped(*n)))
             .collect();
-        let _ = writeln!(out, "{}: {} ({})", self.name, count(self.jobs, "job"), kinds.join(", "));
+        let _ = writeln!(
+            out,
+            "{}: {} ({})",
+            self.name,
+            count(self.jobs, "job"),
+            kinds.join(", ")
+        );
         if !self.jobs_by_arm.is_empty() {
-            let arms = self.jobs_by_arm.iter().map(|(arm, n)| format!("{arm} {}", grouped(*n)));
+            let arms = self
+                .jobs_by_arm
+                .iter()
+                .map(|(arm, n)| format!("{arm} {}", grouped(*n)));
             let arms: Vec<_> = arms.collect();
-            let _ = writeln!(out, "arms: {} over {}", arms.join(", "), count(self.seeds, "seed"));
+            let _ = writeln!(
+                out,
+                "arms: {} over {}",
+                arms.join(", "),
+                count(self.seeds, "seed")
+            );
         }
         let _ = writeln!(
             out,
@@ -300,7 +318,11 @@ impl Plan {
         }
         let _ = write!(out, "stored weights: {}", bytes(self.stored_bytes));
         if self.stored_bytes_peak > self.stored_bytes {
-            let _ = write!(out, ", up to {} before the selection", bytes(self.stored_bytes_peak));
+            let _ = write!(
+                out,
+                ", up to {} before the selection",
+                bytes(self.stored_bytes_peak)
+            );
         }
         let _ = writeln!(out);
         let _ = writeln!(out, "first jobs:");
@@ -308,7 +330,11 @@ impl Plan {
             let _ = writeln!(out, "  {}  {title}", key.short());
         }
         if self.jobs > self.first_jobs.len() as u64 {
-            let _ = writeln!(out, "  … and {} more", grouped(self.jobs - self.first_jobs.len() as u64));
+            let _ = writeln!(
+                out,
+                "  … and {} more",
+                grouped(self.jobs - self.first_jobs.len() as u64)
+            );
         }
         out
     }
@@ -344,5 +370,9 @@ fn bytes(n: u64) -> String {
         value /= 1000.0;
         unit += 1;
     }
-    if unit == 0 { format!("{n} B") } else { format!("{value:.1} {}", units[unit]) }
+    if unit == 0 {
+        format!("{n} B")
+    } else {
+        format!("{value:.1} {}", units[unit])
+    }
 }

@@ -42,7 +42,11 @@ pub struct Points<'a> {
 impl<'a> Points<'a> {
     /// From the first point on. Points that the document excludes are left out.
     pub fn new(document: &'a Document) -> Self {
-        Self { document, crossing: 0, odometer: None }
+        Self {
+            document,
+            crossing: 0,
+            odometer: None,
+        }
     }
 
     /// The next point, excluded or not.
@@ -84,7 +88,12 @@ impl<'a> Iterator for Points<'a> {
     fn next(&mut self) -> Option<Spot<'a>> {
         loop {
             let spot = self.next_raw()?;
-            if !self.document.excludes.iter().any(|pattern| pattern.matches(&spot)) {
+            if !self
+                .document
+                .excludes
+                .iter()
+                .any(|pattern| pattern.matches(&spot))
+            {
                 return Some(spot);
             }
         }
@@ -116,7 +125,11 @@ impl Axis {
 
     /// How many values it has here.
     fn len_at(&self, spot: &Spot) -> usize {
-        if self.active(spot) { self.tuples.len() } else { 1 }
+        if self.active(spot) {
+            self.tuples.len()
+        } else {
+            1
+        }
     }
 }
 

@@ -52,7 +52,12 @@ pub fn block(
         };
         if let Some(value) = value(&field.kind, item, &inner, problems) {
             let span = item.span;
-            let setting = Setting { value, span, place: inner, stated: true };
+            let setting = Setting {
+                value,
+                span,
+                place: inner,
+                stated: true,
+            };
             found.push((field.name, setting));
         }
     }
@@ -68,7 +73,12 @@ pub fn unknown<'a>(
     problems: &mut Problems,
 ) {
     let help = suggestion(&key.name, known);
-    problems.push_help(key.span, place, format!("unknown {what} `{}`", key.name), help);
+    problems.push_help(
+        key.span,
+        place,
+        format!("unknown {what} `{}`", key.name),
+        help,
+    );
 }
 
 /// "did you mean `batch`?" or "one of …".
@@ -102,9 +112,7 @@ pub fn value(kind: &Kind, node: &Node, place: &str, problems: &mut Problems) -> 
     };
     match (kind, &node.value) {
         (Kind::Bool, Tree::Bool(b)) => Some(json!(b)),
-        (Kind::Bool, other) => {
-            fail(format!("must be true or false, got {}", show(other)), None)
-        }
+        (Kind::Bool, other) => fail(format!("must be true or false, got {}", show(other)), None),
         (Kind::Uint(min, max), Tree::Int(i)) => match u64::try_from(*i) {
             Ok(n) if (*min..=*max).contains(&n) => Some(json!(n)),
             _ if i < &(*min).try_into().unwrap_or(i64::MAX) => {
@@ -124,9 +132,10 @@ pub fn value(kind: &Kind, node: &Node, place: &str, problems: &mut Problems) -> 
             Ok(x) => Some(json!(x)),
             Err(rule) => fail(format!("must be {rule}, got {x}"), None),
         },
-        (Kind::Float(_), other) => {
-            fail(format!("must be a number, got {}", show(other)), number_help(other))
-        }
+        (Kind::Float(_), other) => fail(
+            format!("must be a number, got {}", show(other)),
+            number_help(other),
+        ),
         (Kind::Word(words), Tree::Text(text)) => {
             if words.contains(&text.as_str()) {
                 return Some(json!(text));
@@ -135,9 +144,10 @@ pub fn value(kind: &Kind, node: &Node, place: &str, problems: &mut Problems) -> 
             let all = words.join(", ");
             fail(format!("must be one of {all}, got `{text}`"), Some(&help))
         }
-        (Kind::Word(words), other) => {
-            fail(format!("must be one of {}, got {}", words.join(", "), show(other)), None)
-        }
+        (Kind::Word(words), other) => fail(
+            format!("must be one of {}, got {}", words.join(", "), show(other)),
+            None,
+        ),
         (Kind::Text | Kind::Path | Kind::AxisName, Tree::Text(text)) if !text.trim().is_empty() => {
             Some(json!(text))
         }
@@ -147,13 +157,20 @@ pub fn value(kind: &Kind, node: &Node, place: &str, problems: &mut Problems) -> 
         (Kind::Name, Tree::Text(text)) if is_name(text) => Some(json!(text)),
         (Kind::Name, other) => fail(
             format!("must be a name, got {}", show(other)),
-            Some("a name has at most 64 letters, digits, `.`, `_` and `-`, and begins with a letter"),
+            Some(
+                "a name has at most 64 letters, digits, `.`, `_` and `-`, and begins with a letter",
+            ),
         ),
-        (Kind::Paths, Tree::Text(_)) => Some(json!([self::value(&Kind::Path, node, place, problems)?])),
+        (Kind::Paths, Tree::Text(_)) => {
+            Some(json!([self::value(&Kind::Path, node, place, problems)?]))
+        }
         (Kind::Paths, Tree::List(items)) if !items.is_empty() => {
             list(&Kind::Path, items, place, problems)
         }
-        (Kind::Paths, other) => fail(format!("must be a list of paths, got {}", show(other)), None),
+        (Kind::Paths, other) => fail(
+            format!("must be a list of paths, got {}", show(other)),
+            None,
+        ),
         (Kind::Auto(_), Tree::Text(text)) if text == "auto" => Some(json!("auto")),
         (Kind::Auto(inner), _) => self::value(inner, node, place, problems),
         (Kind::Pair, Tree::List(items)) if items.len() == 2 => {
@@ -161,19 +178,32 @@ pub fn value(kind: &Kind, node: &Node, place: &str, problems: &mut Problems) -> 
             if pair[0].as_u64() < pair[1].as_u64() {
                 return Some(pair);
             }
-            let message = format!("must be [smallest, largest], got [{}, {}]", pair[0], pair[1]);
+            let message = format!(
+                "must be [smallest, largest], got [{}, {}]",
+                pair[0], pair[1]
+            );
             problems.push(node.span, place, message);
             None
         }
-        (Kind::Pair, other) => fail(format!("must be [smallest, largest], got {}", show(other)), None),
+        (Kind::Pair, other) => fail(
+            format!("must be [smallest, largest], got {}", show(other)),
+            None,
+        ),
         (Kind::Bins, Tree::List(items)) if !items.is_empty() => bins(node, items, place, problems),
-        (Kind::Bins, other) => {
-            fail(format!("must be a list of bins [[1, 4], [5, 16]], got {}", show(other)), None)
-        }
+        (Kind::Bins, other) => fail(
+            format!(
+                "must be a list of bins [[1, 4], [5, 16]], got {}",
+                show(other)
+            ),
+            None,
+        ),
         (Kind::TrainSet, Tree::Text(text)) if text == "online" => Some(json!("online")),
         (Kind::TrainSet, Tree::Int(n @ 1..=4_294_967_295)) => Some(json!(n)),
         (Kind::TrainSet, other) => fail(
-            format!("must be `online` or a number of trials, got {}", show(other)),
+            format!(
+                "must be `online` or a number of trials, got {}",
+                show(other)
+            ),
             number_help(other),
         ),
         (Kind::Init, _) => init(node, place, problems),
@@ -181,7 +211,12 @@ pub fn value(kind: &Kind, node: &Node, place: &str, problems: &mut Problems) -> 
         (Kind::Model, _) => super::model::decode(MODEL, node, place, problems),
         (Kind::Block(fields), _) => {
             let found = block(fields, node, place, problems);
-            Some(found.into_iter().map(|(name, s)| (name.to_owned(), s.value)).collect())
+            Some(
+                found
+                    .into_iter()
+                    .map(|(name, s)| (name.to_owned(), s.value))
+                    .collect(),
+            )
         }
         (Kind::Select | Kind::Axes | Kind::Patterns, _) => {
             unreachable!("these depend on the axes, and are decoded with them")
@@ -195,7 +230,10 @@ fn list(kind: &Kind, items: &[Node], place: &str, problems: &mut Problems) -> Op
         .enumerate()
         .map(|(i, item)| value(kind, item, &format!("{place}[{i}]"), problems))
         .collect();
-    decoded.into_iter().collect::<Option<Vec<_>>>().map(Value::Array)
+    decoded
+        .into_iter()
+        .collect::<Option<Vec<_>>>()
+        .map(Value::Array)
 }
 
 fn bins(node: &Node, items: &[Node], place: &str, problems: &mut Problems) -> Option<Value> {
@@ -234,7 +272,13 @@ fn bins(node: &Node, items: &[Node], place: &str, problems: &mut Problems) -> Op
     good.then_some(Value::Array(found))
 }
 
-pub(super) const INITS: &[&str] = &["pretrained", "scratch", "shuffled", "embeddings_only", "blocks_only"];
+pub(super) const INITS: &[&str] = &[
+    "pretrained",
+    "scratch",
+    "shuffled",
+    "embeddings_only",
+    "blocks_only",
+];
 pub(super) const COMPONENTS: &[&str] = &["attn", "mlp", "ln", "wte", "wpe"];
 const FROZEN: &[&str] = &["prefix", "suffix", "only", "all_but", "component"];
 const LAYERS: Kind = Kind::Uint(1, 256);
@@ -243,7 +287,12 @@ fn init(node: &Node, place: &str, problems: &mut Problems) -> Option<Value> {
     let Tree::Map(_) = node.value else {
         if node.value == Tree::Text("reinit".into()) {
             let help = "write {reinit: {first: 1}} or {reinit: {last: 1}}";
-            problems.push_help(node.span, place, "must say which blocks are drawn anew", help);
+            problems.push_help(
+                node.span,
+                place,
+                "must say which blocks are drawn anew",
+                help,
+            );
             return None;
         }
         return value(&Kind::Word(INITS), node, place, problems);
@@ -265,7 +314,11 @@ fn frozen(node: &Node, place: &str, problems: &mut Problems) -> Option<Value> {
             return None;
         }
         other => {
-            let message = format!("must be `none` or one of {}, got {}", FROZEN.join(", "), show(other));
+            let message = format!(
+                "must be `none` or one of {}, got {}",
+                FROZEN.join(", "),
+                show(other)
+            );
             problems.push_help(node.span, place, message, "write none, or {prefix: 2}");
             return None;
         }
@@ -319,14 +372,25 @@ fn single<'n>(
     match known.iter().find(|name| **name == key.name) {
         Some(name) => Some((name, item)),
         None => {
-            unknown(key, &join(place, &key.name), "key", known.iter().copied(), problems);
+            unknown(
+                key,
+                &join(place, &key.name),
+                "key",
+                known.iter().copied(),
+                problems,
+            );
             None
         }
     }
 }
 
 fn in_bounds(bounds: &Bounds, x: f64) -> Result<f64, String> {
-    let Bounds { min, above, max, below } = bounds;
+    let Bounds {
+        min,
+        above,
+        max,
+        below,
+    } = bounds;
     if x < *min || (*above && x == *min) {
         return Err(format!("{} {min}", if *above { ">" } else { "≥" }));
     }
@@ -340,7 +404,9 @@ fn in_bounds(bounds: &Bounds, x: f64) -> Result<f64, String> {
 fn is_name(text: &str) -> bool {
     text.len() <= 64
         && text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
 
 /// What stands there, short enough for a message.

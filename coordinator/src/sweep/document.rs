@@ -101,13 +101,21 @@ pub fn parse(file_name: &str, text: &str) -> Result<Sweep, SweepErrors> {
     let nodes = tree::parse(text, &mut problems);
     if nodes.is_empty() && problems.is_empty() {
         let start = Span { start: 0, end: 0 };
-        problems.push_help(start, "", "the file has no sweep", "it needs `name:`, `model:` and `axes:`");
+        problems.push_help(
+            start,
+            "",
+            "the file has no sweep",
+            "it needs `name:`, `model:` and `axes:`",
+        );
     }
     if !problems.is_empty() {
         problems.into_result(&source)?;
         unreachable!("there are problems");
     }
-    let sweep = Reader { problems: &mut problems }.file(&nodes, &source);
+    let sweep = Reader {
+        problems: &mut problems,
+    }
+    .file(&nodes, &source);
     problems.into_result(&source)?;
     Ok(sweep.expect("a file without a problem has a sweep"))
 }
@@ -125,7 +133,11 @@ struct Raw<'n> {
 
 impl Reader<'_> {
     fn file(&mut self, nodes: &[Node], source: &Source) -> Option<Sweep> {
-        let raws: Vec<_> = nodes.iter().enumerate().map(|(i, n)| self.raw(n, i)).collect();
+        let raws: Vec<_> = nodes
+            .iter()
+            .enumerate()
+            .map(|(i, n)| self.raw(n, i))
+            .collect();
         let first = raws.first()?;
         let mut documents: Vec<Document> = vec![];
         for (raw, node) in raws.iter().zip(nodes) {
@@ -169,8 +181,12 @@ impl Reader<'_> {
             let Some(field) = SWEEP.iter().find(|f| f.name == key.name) else {
                 if key.name == "inspect" {
                     let help = "leave `inspect:` out; train the runs now, and inspect their kept weights later";
-                    self.problems
-                        .push_help(key.span, "inspect", "inspect jobs are not supported yet", help);
+                    self.problems.push_help(
+                        key.span,
+                        "inspect",
+                        "inspect jobs are not supported yet",
+                        help,
+                    );
                 } else {
                     let names = SWEEP.iter().map(|f| f.name);
                     unknown(key, &key.name, "key", names, self.problems);
@@ -211,13 +227,19 @@ impl Reader<'_> {
     /// A document's settings are its own, over the first document's, over the
     /// defaults. What varies is each document's own.
     fn document(&mut self, raw: &Raw, first: &Raw, node: &Node) -> Document {
-        let start = Span { start: node.span.start, end: node.span.start + 1 };
+        let start = Span {
+            start: node.span.start,
+            end: node.span.start + 1,
+        };
         let mut settings = defaults(start);
         for (path, setting) in first.stated.iter().chain(&raw.stated) {
             settings.insert(path, setting.clone());
         }
         let before = self.problems.len();
-        let axes = raw.keys.get("axes").map(|(_, n)| Axes::decode(n, self.problems));
+        let axes = raw
+            .keys
+            .get("axes")
+            .map(|(_, n)| Axes::decode(n, self.problems));
         let mut read = |name: &'static str| match raw.keys.get(name) {
             Some((_, node)) => patterns(node, name, self.problems),
             None => vec![],
@@ -250,7 +272,10 @@ impl Reader<'_> {
         let given = |key: &str| raw.keys.contains_key(key) || first.keys.contains_key(key);
         let varies = |path: &str| {
             let mut crossings = document.crossings.iter();
-            crossings.all(|axes| axes.iter().any(|a| a.when.is_empty() && a.paths.contains(&path)))
+            crossings.all(|axes| {
+                axes.iter()
+                    .any(|a| a.when.is_empty() && a.paths.contains(&path))
+            })
         };
         if !given("model") && !(trains && varies("model")) {
             let help = "add `model: {base: FOLDER}`, {hub: REPOSITORY} or {pretrain: {…}}";
@@ -259,7 +284,8 @@ impl Reader<'_> {
         if trains {
             if !document.settings.contains_key("learning_rate") && !varies("learning_rate") {
                 let help = "add it to `axes:`, or to `train:`; there is no default";
-                self.problems.push_help(start, "axes.learning_rate", "is missing", help);
+                self.problems
+                    .push_help(start, "axes.learning_rate", "is missing", help);
             }
             return;
         }
@@ -267,10 +293,13 @@ impl Reader<'_> {
             .settings
             .get("model")
             .is_some_and(|m| m.value.get("hub").is_some() || m.value.get("pretrain").is_some());
-        let idle = ["task", "train", "exclude"].iter().find_map(|key| raw.keys.get(key));
+        let idle = ["task", "train", "exclude"]
+            .iter()
+            .find_map(|key| raw.keys.get(key));
         if let Some((key, _)) = idle {
             let message = "there are no `axes:`, so nothing is trained";
-            self.problems.push_help(key.span, &key.name, message, "add `axes:`");
+            self.problems
+                .push_help(key.span, &key.name, message, "add `axes:`");
         } else if given("model") && !makes_model {
             let message = "the sweep has no jobs: its base is there, and there are no `axes:`";
             self.problems.push_help(start, "", message, "add `axes:`");
@@ -278,7 +307,9 @@ impl Reader<'_> {
     }
 
     fn same_split(&mut self, documents: &[Document]) {
-        let splits = documents.iter().filter_map(|d| d.settings.get("task.split_seed"));
+        let splits = documents
+            .iter()
+            .filter_map(|d| d.settings.get("task.split_seed"));
         let splits: Vec<_> = splits.collect();
         if let Some(other) = splits.iter().find(|s| s.value != splits[0].value) {
             let message = "the splits are one for the whole file, else its arms do not compare";
@@ -291,17 +322,23 @@ impl Reader<'_> {
         for (i, raw) in raws.iter().enumerate() {
             let Some((_, item)) = raw.keys.get("name") else {
                 if i == 0 && matches!(node.value, Tree::Map(_)) {
-                    let start = Span { start: node.span.start, end: node.span.start + 1 };
+                    let start = Span {
+                        start: node.span.start,
+                        end: node.span.start + 1,
+                    };
                     self.problems
                         .push_help(start, "name", "is missing", "add `name: my-sweep`");
                 }
                 continue;
             };
-            let Some(found) = value(&Kind::Name, item, "name", self.problems) else { continue };
+            let Some(found) = value(&Kind::Name, item, "name", self.problems) else {
+                continue;
+            };
             match &name {
                 None => name = Some(found),
                 Some(first) if *first != found => {
-                    let message = format!("the file is one sweep, named {first} in its first document");
+                    let message =
+                        format!("the file is one sweep, named {first} in its first document");
                     let help = "leave the name out here, or make it a file of its own";
                     self.problems.push_help(item.span, "name", message, help);
                 }
@@ -336,7 +373,10 @@ impl Reader<'_> {
             self.problems
                 .push_help(setting.span, &setting.place, message, help);
         }
-        Keep { weights, checkpoints }
+        Keep {
+            weights,
+            checkpoints,
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use seedbed_proto::JobKey;
 use seedbed_proto::job::{
-    Base, BaseFiles, CorpusPretrain, DeviceKind, Dtype, Engine, HubModel, JobSpec, Ops, Optim, Pretrain,
-    SPEC_VERSION, Task, Train, Work,
+    Base, BaseFiles, CorpusPretrain, DeviceKind, Dtype, Engine, HubModel, JobSpec, Ops, Optim,
+    Pretrain, SPEC_VERSION, Task, Train, Work,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -79,7 +79,11 @@ pub fn expand<'a>(sweep: &'a Sweep, files: &Files) -> Result<Jobs<'a>, SweepErro
 /// Frozen sets and init types against bases whose shape stands in a file. Most
 /// files have few bases and many points: the points are only walked if needed.
 fn fits(document: &Document, files: &Files, problems: &mut Problems) {
-    if document.models().iter().all(|m| Model::of(&m.value).folder().is_none()) {
+    if document
+        .models()
+        .iter()
+        .all(|m| Model::of(&m.value).folder().is_none())
+    {
         return;
     }
     let mut shapes = BTreeMap::new();
@@ -166,7 +170,15 @@ pub(super) fn base(
         work: Work::Pretrain(work),
     };
     let key = spec.key();
-    Ok((Base::Job(key), Some(Planned { key, spec, point: None, title })))
+    Ok((
+        Base::Job(key),
+        Some(Planned {
+            key,
+            spec,
+            point: None,
+            title,
+        }),
+    ))
 }
 
 /// Iterator over the jobs of a sweep.
@@ -247,7 +259,9 @@ impl Jobs<'_> {
         let mut point = Point::new();
         let mut title = label(&spot.get("init").value);
         for path in &self.sweep.varied {
-            let Some(setting) = spot.find(path) else { continue };
+            let Some(setting) = spot.find(path) else {
+                continue;
+            };
             point.insert((*path).to_owned(), setting.value.clone());
             let text = label(&setting.value);
             match *path {
@@ -281,9 +295,11 @@ fn block<T: DeserializeOwned>(fields: &[Field], name: &str, spot: &Spot) -> T {
         let value = match path {
             "task.train" if setting.value.is_u64() => json!({ "fixed": setting.value }),
             // A default warm-up is no longer than the run.
-            "train.warmup" if !setting.stated => {
-                setting.value.as_u64().min(spot.get("train.steps").value.as_u64()).into()
-            }
+            "train.warmup" if !setting.stated => setting
+                .value
+                .as_u64()
+                .min(spot.get("train.steps").value.as_u64())
+                .into(),
             _ => setting.value.clone(),
         };
         all.insert(field.name.to_owned(), value);

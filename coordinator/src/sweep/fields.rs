@@ -79,19 +79,39 @@ const fn field(
     default: Option<&'static str>,
     doc: &'static str,
 ) -> Field {
-    Field { name, kind, default, doc }
+    Field {
+        name,
+        kind,
+        default,
+        doc,
+    }
 }
 
 const fn within(min: f64, max: f64) -> Kind {
-    Kind::Float(Bounds { min, above: false, max, below: false })
+    Kind::Float(Bounds {
+        min,
+        above: false,
+        max,
+        below: false,
+    })
 }
 
 const fn above(min: f64, max: f64) -> Kind {
-    Kind::Float(Bounds { min, above: true, max, below: false })
+    Kind::Float(Bounds {
+        min,
+        above: true,
+        max,
+        below: false,
+    })
 }
 
 const fn below(min: f64, max: f64) -> Kind {
-    Kind::Float(Bounds { min, above: false, max, below: true })
+    Kind::Float(Bounds {
+        min,
+        above: false,
+        max,
+        below: true,
+    })
 }
 
 /// Largest whole number that every JSON reader keeps exact.
@@ -108,8 +128,18 @@ const LEARNING_RATE: Kind = above(0.0, 1.0);
 
 /// A whole sweep document.
 pub const SWEEP: &[Field] = &[
-    field("name", Kind::Name, None, "Name of the sweep, of its folder under `results/` too."),
-    field("model", Kind::Model, None, "Where the base model comes from."),
+    field(
+        "name",
+        Kind::Name,
+        None,
+        "Name of the sweep, of its folder under `results/` too.",
+    ),
+    field(
+        "model",
+        Kind::Model,
+        None,
+        "Where the base model comes from.",
+    ),
     field("task", Kind::Block(TASK), None, "What is learned."),
     field("train", Kind::Block(TRAIN), None, "How it is learned."),
     field(
@@ -137,7 +167,12 @@ pub const SWEEP: &[Field] = &[
         "Points to leave out; an entry that matches nothing is an error.",
     ),
     field("keep", Kind::Block(KEEP), None, "Which weights are stored."),
-    field("compare", Kind::Block(COMPARE), None, "What is compared with what."),
+    field(
+        "compare",
+        Kind::Block(COMPARE),
+        None,
+        "What is compared with what.",
+    ),
 ];
 
 /// `model:`; exactly one of `base`, `path`, `hub` and `pretrain`.
@@ -148,15 +183,40 @@ pub const MODEL: &[Field] = &[
         None,
         "Folder with config.json, model.safetensors and tokenizer.json, relative to the sweep file.",
     ),
-    field("path", Kind::Path, None, "The same, anywhere: absolute, or relative to the sweep file."),
-    field("hub", Kind::Text, None, "Repository of published weights: `openai-community/gpt2`."),
-    field("revision", Kind::Text, None, "Branch, tag or commit of `hub`; `main` unless given."),
-    field("pretrain", Kind::Block(PRETRAIN), None, "A base that is trained here, on text."),
+    field(
+        "path",
+        Kind::Path,
+        None,
+        "The same, anywhere: absolute, or relative to the sweep file.",
+    ),
+    field(
+        "hub",
+        Kind::Text,
+        None,
+        "Repository of published weights: `openai-community/gpt2`.",
+    ),
+    field(
+        "revision",
+        Kind::Text,
+        None,
+        "Branch, tag or commit of `hub`; `main` unless given.",
+    ),
+    field(
+        "pretrain",
+        Kind::Block(PRETRAIN),
+        None,
+        "A base that is trained here, on text.",
+    ),
 ];
 
 /// `model.pretrain:`.
 pub const PRETRAIN: &[Field] = &[
-    field("corpus", Kind::Paths, None, "UTF-8 text files, relative to the sweep file, in this order."),
+    field(
+        "corpus",
+        Kind::Paths,
+        None,
+        "UTF-8 text files, relative to the sweep file, in this order.",
+    ),
     field(
         "vocab",
         Kind::Uint(512, 1_000_000),
@@ -164,29 +224,124 @@ pub const PRETRAIN: &[Field] = &[
         "Entries of the byte-level BPE that is trained on the corpus, forced single tokens included.",
     ),
     field("layers", Kind::Uint(1, 256), None, "Blocks."),
-    field("heads", Kind::Uint(1, 256), None, "Attention heads of a block; divides `width`."),
-    field("width", Kind::Uint(1, 65_536), None, "Width of the residual stream."),
-    field("positions", Kind::Uint(8, 65_536), Some("128"), "Longest sequence."),
-    field("context", Kind::Uint(2, 65_536), Some("64"), "Tokens in one training window."),
-    field("steps", Kind::Uint(1, UINT_MAX), Some("3000"), "Optimizer steps."),
-    field("batch", Kind::Uint(1, 1 << 20), Some("32"), "Windows per step."),
-    field("learning_rate", LEARNING_RATE, Some("0.001"), "Peak learning rate."),
-    field("schedule", SCHEDULES, Some("\"cosine\""), "Shape of the rate after the warm-up."),
-    field("warmup", Kind::Uint(0, UINT_MAX), Some("100"), "Steps of linear warm-up; at most `steps`."),
-    field("clip", within(0.0, 1e6), Some("1.0"), "Largest gradient norm; 0 for no clipping."),
-    field("weight_decay", within(0.0, 10.0), Some("0.01"), "Decay of matrices other than wte and wpe."),
-    field("beta1", below(0.0, 1.0), Some("0.9"), "Decay of the first moment."),
-    field("beta2", below(0.0, 1.0), Some("0.999"), "Decay of the second moment."),
-    field("epsilon", above(0.0, 1.0), Some("1e-8"), "AdamW's denominator constant."),
-    field("eval_every", Kind::Uint(1, UINT_MAX), Some("100"), "Steps between evaluations."),
-    field("seed", SEED, Some("0"), "Seed of initial weights and windows."),
+    field(
+        "heads",
+        Kind::Uint(1, 256),
+        None,
+        "Attention heads of a block; divides `width`.",
+    ),
+    field(
+        "width",
+        Kind::Uint(1, 65_536),
+        None,
+        "Width of the residual stream.",
+    ),
+    field(
+        "positions",
+        Kind::Uint(8, 65_536),
+        Some("128"),
+        "Longest sequence.",
+    ),
+    field(
+        "context",
+        Kind::Uint(2, 65_536),
+        Some("64"),
+        "Tokens in one training window.",
+    ),
+    field(
+        "steps",
+        Kind::Uint(1, UINT_MAX),
+        Some("3000"),
+        "Optimizer steps.",
+    ),
+    field(
+        "batch",
+        Kind::Uint(1, 1 << 20),
+        Some("32"),
+        "Windows per step.",
+    ),
+    field(
+        "learning_rate",
+        LEARNING_RATE,
+        Some("0.001"),
+        "Peak learning rate.",
+    ),
+    field(
+        "schedule",
+        SCHEDULES,
+        Some("\"cosine\""),
+        "Shape of the rate after the warm-up.",
+    ),
+    field(
+        "warmup",
+        Kind::Uint(0, UINT_MAX),
+        Some("100"),
+        "Steps of linear warm-up; at most `steps`.",
+    ),
+    field(
+        "clip",
+        within(0.0, 1e6),
+        Some("1.0"),
+        "Largest gradient norm; 0 for no clipping.",
+    ),
+    field(
+        "weight_decay",
+        within(0.0, 10.0),
+        Some("0.01"),
+        "Decay of matrices other than wte and wpe.",
+    ),
+    field(
+        "beta1",
+        below(0.0, 1.0),
+        Some("0.9"),
+        "Decay of the first moment.",
+    ),
+    field(
+        "beta2",
+        below(0.0, 1.0),
+        Some("0.999"),
+        "Decay of the second moment.",
+    ),
+    field(
+        "epsilon",
+        above(0.0, 1.0),
+        Some("1e-8"),
+        "AdamW's denominator constant.",
+    ),
+    field(
+        "eval_every",
+        Kind::Uint(1, UINT_MAX),
+        Some("100"),
+        "Steps between evaluations.",
+    ),
+    field(
+        "seed",
+        SEED,
+        Some("0"),
+        "Seed of initial weights and windows.",
+    ),
 ];
 
 /// `task:`.
 pub const TASK: &[Field] = &[
-    field("name", Kind::Word(TASKS), Some("\"ctxdm\""), "Name in the task registry."),
-    field("template", Kind::Word(TEMPLATES), Some("\"T0\""), "Wording of the prompt."),
-    field("range", Kind::Pair, Some("[0,99]"), "Smallest and largest number of a trial."),
+    field(
+        "name",
+        Kind::Word(TASKS),
+        Some("\"ctxdm\""),
+        "Name in the task registry.",
+    ),
+    field(
+        "template",
+        Kind::Word(TEMPLATES),
+        Some("\"T0\""),
+        "Wording of the prompt.",
+    ),
+    field(
+        "range",
+        Kind::Pair,
+        Some("[0,99]"),
+        "Smallest and largest number of a trial.",
+    ),
     field(
         "bins",
         Kind::Bins,
@@ -199,8 +354,18 @@ pub const TASK: &[Field] = &[
         Some("\"online\""),
         "`online` draws fresh trials for every batch; a number is a fixed training set of that size.",
     ),
-    field("bos", Kind::Bool, Some("false"), "Put the beginning-of-sequence token before each prompt."),
-    field("random_labels", Kind::Bool, Some("false"), "Control: training labels are drawn at random."),
+    field(
+        "bos",
+        Kind::Bool,
+        Some("false"),
+        "Put the beginning-of-sequence token before each prompt.",
+    ),
+    field(
+        "random_labels",
+        Kind::Bool,
+        Some("false"),
+        "Control: training labels are drawn at random.",
+    ),
     field(
         "split_seed",
         SEED,
@@ -217,21 +382,66 @@ pub const TASK: &[Field] = &[
 
 /// `train:`.
 pub const TRAIN: &[Field] = &[
-    field("steps", Kind::Uint(1, UINT_MAX), Some("3000"), "Optimizer steps."),
-    field("batch", Kind::Uint(1, 1 << 20), Some("64"), "Trials per step."),
+    field(
+        "steps",
+        Kind::Uint(1, UINT_MAX),
+        Some("3000"),
+        "Optimizer steps.",
+    ),
+    field(
+        "batch",
+        Kind::Uint(1, 1 << 20),
+        Some("64"),
+        "Trials per step.",
+    ),
     field(
         "learning_rate",
         LEARNING_RATE,
         None,
         "Peak learning rate, where it is not an axis. There is no default.",
     ),
-    field("schedule", SCHEDULES, Some("\"cosine\""), "Shape of the rate after the warm-up."),
-    field("warmup", Kind::Uint(0, UINT_MAX), Some("100"), "Steps of linear warm-up; at most `steps`."),
-    field("clip", within(0.0, 1e6), Some("1.0"), "Largest gradient norm; 0 for no clipping."),
-    field("weight_decay", within(0.0, 10.0), Some("0.01"), "Decay of matrices other than wte and wpe."),
-    field("beta1", below(0.0, 1.0), Some("0.9"), "Decay of the first moment."),
-    field("beta2", below(0.0, 1.0), Some("0.999"), "Decay of the second moment."),
-    field("epsilon", above(0.0, 1.0), Some("1e-8"), "AdamW's denominator constant."),
+    field(
+        "schedule",
+        SCHEDULES,
+        Some("\"cosine\""),
+        "Shape of the rate after the warm-up.",
+    ),
+    field(
+        "warmup",
+        Kind::Uint(0, UINT_MAX),
+        Some("100"),
+        "Steps of linear warm-up; at most `steps`.",
+    ),
+    field(
+        "clip",
+        within(0.0, 1e6),
+        Some("1.0"),
+        "Largest gradient norm; 0 for no clipping.",
+    ),
+    field(
+        "weight_decay",
+        within(0.0, 10.0),
+        Some("0.01"),
+        "Decay of matrices other than wte and wpe.",
+    ),
+    field(
+        "beta1",
+        below(0.0, 1.0),
+        Some("0.9"),
+        "Decay of the first moment.",
+    ),
+    field(
+        "beta2",
+        below(0.0, 1.0),
+        Some("0.999"),
+        "Decay of the second moment.",
+    ),
+    field(
+        "epsilon",
+        above(0.0, 1.0),
+        Some("1e-8"),
+        "AdamW's denominator constant.",
+    ),
     field(
         "loss",
         Kind::Word(&["answer", "full", "two_way"]),
@@ -298,8 +508,18 @@ pub const KEEP: &[Field] = &[
 
 /// `compare:`.
 pub const COMPARE: &[Field] = &[
-    field("arms", Kind::AxisName, Some("\"init\""), "The axis whose values are compared."),
-    field("replicate", Kind::Word(&["seed"]), Some("\"seed\""), "The axis that is averaged over."),
+    field(
+        "arms",
+        Kind::AxisName,
+        Some("\"init\""),
+        "The axis whose values are compared.",
+    ),
+    field(
+        "replicate",
+        Kind::Word(&["seed"]),
+        Some("\"seed\""),
+        "The axis that is averaged over.",
+    ),
     field(
         "select",
         Kind::Select,
@@ -334,11 +554,31 @@ pub struct AxisField {
 
 /// Axes that are not keys of a block.
 const BARE_AXES: &[AxisField] = &[
-    AxisField { path: "seed", kind: SEED, doc: "The replicate: initial weights and data order." },
-    AxisField { path: "init", kind: Kind::Init, doc: "How the weights start; `pretrained` unless given." },
-    AxisField { path: "frozen", kind: Kind::Frozen, doc: "Which weights stay; `none` unless given." },
-    AxisField { path: "learning_rate", kind: LEARNING_RATE, doc: "Peak learning rate." },
-    AxisField { path: "model", kind: Kind::Model, doc: "The base model." },
+    AxisField {
+        path: "seed",
+        kind: SEED,
+        doc: "The replicate: initial weights and data order.",
+    },
+    AxisField {
+        path: "init",
+        kind: Kind::Init,
+        doc: "How the weights start; `pretrained` unless given.",
+    },
+    AxisField {
+        path: "frozen",
+        kind: Kind::Frozen,
+        doc: "Which weights stay; `none` unless given.",
+    },
+    AxisField {
+        path: "learning_rate",
+        kind: LEARNING_RATE,
+        doc: "Peak learning rate.",
+    },
+    AxisField {
+        path: "model",
+        kind: Kind::Model,
+        doc: "The base model.",
+    },
 ];
 
 /// Paths in blocks, in the table's order, under names that live as long as the
@@ -389,14 +629,22 @@ pub fn axes() -> impl Iterator<Item = AxisField> {
                 .iter()
                 .find(|f| f.name == *key)
                 .expect("every path of the list names a field, see the test");
-            AxisField { path, kind: field.kind, doc: field.doc }
+            AxisField {
+                path,
+                kind: field.kind,
+                doc: field.doc,
+            }
         });
     BARE_AXES.iter().copied().chain(nested)
 }
 
 /// The axis of this name, under either of its names.
 pub fn axis(name: &str) -> Option<AxisField> {
-    let name = if name == "train.learning_rate" { "learning_rate" } else { name };
+    let name = if name == "train.learning_rate" {
+        "learning_rate"
+    } else {
+        name
+    };
     axes().find(|axis| axis.path == name)
 }
 
@@ -423,7 +671,10 @@ mod tests {
         for block in [SWEEP, MODEL, PRETRAIN, TASK, TRAIN, ENGINE, KEEP, COMPARE] {
             for field in block {
                 if let Some(text) = field.default {
-                    assert!(serde_json::from_str::<serde_json::Value>(text).is_ok(), "{text}");
+                    assert!(
+                        serde_json::from_str::<serde_json::Value>(text).is_ok(),
+                        "{text}"
+                    );
                 }
             }
         }

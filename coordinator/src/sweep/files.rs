@@ -90,7 +90,13 @@ impl Sweep {
             }
             if let Model::Pretrain { pretrain } = model {
                 for path in pretrain.corpus {
-                    found.push((FileRef { path, role: Role::Corpus }, setting));
+                    found.push((
+                        FileRef {
+                            path,
+                            role: Role::Corpus,
+                        },
+                        setting,
+                    ));
                 }
             }
         }
@@ -113,7 +119,11 @@ pub fn resolve(folder: &Path, sweep: &Sweep) -> Result<Resolved, SweepErrors> {
         match hash(&local, role) {
             Ok((digest, size_bytes, text)) => {
                 let name = path.clone();
-                let artifact = Artifact { name, digest, size_bytes };
+                let artifact = Artifact {
+                    name,
+                    digest,
+                    size_bytes,
+                };
                 resolved.files.artifacts.insert(path.clone(), artifact);
                 if let Some(text) = text {
                     resolved.files.configs.insert(path.clone(), text);
@@ -151,7 +161,11 @@ fn hash(path: &Path, role: Role) -> std::io::Result<(BlobDigest, u64, Option<Str
         }
         let mut text = String::new();
         file.read_to_string(&mut text)?;
-        return Ok((BlobDigest::of(text.as_bytes()), text.len() as u64, Some(text)));
+        return Ok((
+            BlobDigest::of(text.as_bytes()),
+            text.len() as u64,
+            Some(text),
+        ));
     }
     let mut hasher = blake3::Hasher::new();
     let mut piece = vec![0; 1 << 20];

@@ -190,7 +190,12 @@ impl ModelShape {
             _ => return None,
         };
         Some(Self {
-            shape: Shape { layers, heads, width, positions: 1024 },
+            shape: Shape {
+                layers,
+                heads,
+                width,
+                positions: 1024,
+            },
             vocab: 50_257,
             inner: 4 * width,
         })
@@ -221,12 +226,22 @@ pub fn decode(
     problems: &mut Problems,
 ) -> Option<Value> {
     if let Tree::Text(text) = &node.value {
-        let help = format!("write {{base: {text}}} for a folder, {{hub: {text}}} for published weights");
-        problems.push_help(node.span, place, "must say what kind of model this is", help);
+        let help =
+            format!("write {{base: {text}}} for a folder, {{hub: {text}}} for published weights");
+        problems.push_help(
+            node.span,
+            place,
+            "must say what kind of model this is",
+            help,
+        );
         return None;
     }
     let before = problems.len();
-    let others: Vec<Field> = fields.iter().copied().filter(|f| f.name != "pretrain").collect();
+    let others: Vec<Field> = fields
+        .iter()
+        .copied()
+        .filter(|f| f.name != "pretrain")
+        .collect();
     let mut sources = vec![];
     let mut model = Map::new();
     for (key, item) in super::decode::entries(node, place, problems)? {
@@ -274,7 +289,11 @@ pub fn decode(
             model.entry("revision").or_insert_with(|| json!("main"));
             let repo = model["hub"].as_str().unwrap_or_default();
             if repo.split('/').count() > 2 || repo.contains(char::is_whitespace) {
-                problems.push(node.span, place, format!("`{repo}` is not the name of a repository"));
+                problems.push(
+                    node.span,
+                    place,
+                    format!("`{repo}` is not the name of a repository"),
+                );
             }
         } else if model.contains_key("revision") {
             problems.push(node.span, place, "a revision belongs to a hub model");
@@ -289,9 +308,15 @@ fn pretrain(node: &Node, key: Span, place: &str, problems: &mut Problems) -> Opt
     let required = PRETRAIN.iter().filter(|f| f.default.is_none());
     for field in required {
         // A key that was given, but wrongly, was noted already.
-        let given = matches!(&node.value, Tree::Map(m) if m.iter().any(|(k, _)| k.name == field.name));
+        let given =
+            matches!(&node.value, Tree::Map(m) if m.iter().any(|(k, _)| k.name == field.name));
         if !given && matches!(node.value, Tree::Map(_)) {
-            problems.push_help(key, place, format!("`{}` is missing", field.name), field.doc);
+            problems.push_help(
+                key,
+                place,
+                format!("`{}` is missing", field.name),
+                field.doc,
+            );
         }
     }
     if problems.len() > before {
@@ -300,18 +325,29 @@ fn pretrain(node: &Node, key: Span, place: &str, problems: &mut Problems) -> Opt
     let mut all = with_defaults(PRETRAIN, &found);
     let stated = |name: &str| found.iter().find(|(n, _)| *n == name).map(|(_, s)| s);
     if stated("warmup").is_none() {
-        all.insert("warmup".into(), all["warmup"].as_u64().min(all["steps"].as_u64()).into());
+        all.insert(
+            "warmup".into(),
+            all["warmup"].as_u64().min(all["steps"].as_u64()).into(),
+        );
     }
     let pretrain: Pretrain = serde_json::from_value(Value::Object(all.clone()))
         .expect("the table's kinds are those of the type, see the test of the defaults");
     let mut complain = |name: &str, wrong: bool, message: String| {
         if wrong {
-            let (span, place) = stated(name)
-                .map_or((key, place), |s: &Setting| (s.span, s.place.as_str()));
+            let (span, place) =
+                stated(name).map_or((key, place), |s: &Setting| (s.span, s.place.as_str()));
             problems.push(span, place, message);
         }
     };
-    let Pretrain { heads, width, positions, context, steps, warmup, .. } = pretrain;
+    let Pretrain {
+        heads,
+        width,
+        positions,
+        context,
+        steps,
+        warmup,
+        ..
+    } = pretrain;
     complain(
         "heads",
         width % heads != 0,
@@ -322,6 +358,10 @@ fn pretrain(node: &Node, key: Span, place: &str, problems: &mut Problems) -> Opt
         context > positions,
         format!("must be ≤ positions ({positions}), got {context}"),
     );
-    complain("warmup", warmup > steps, format!("must be ≤ steps ({steps}), got {warmup}"));
+    complain(
+        "warmup",
+        warmup > steps,
+        format!("must be ≤ steps ({steps}), got {warmup}"),
+    );
     (problems.len() == before).then_some(Value::Object(all))
 }

@@ -7,8 +7,13 @@ use super::fields::{self, Bounds, Field, Kind, METRICS, SWEEP, TRAIN};
 /// The schema of one document of a sweep file.
 pub fn schema() -> Value {
     let mut schema = block(SWEEP);
-    let map = schema.as_object_mut().expect("a block's schema is an object");
-    map.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
+    let map = schema
+        .as_object_mut()
+        .expect("a block's schema is an object");
+    map.insert(
+        "$schema".into(),
+        json!("https://json-schema.org/draft/2020-12/schema"),
+    );
     map.insert("title".into(), json!("Seedbed sweep"));
     map.insert(
         "description".into(),
@@ -27,7 +32,9 @@ fn block(fields: &[Field]) -> Value {
 
 fn property(kind: &Kind, doc: &str, default: Option<&str>) -> Value {
     let mut schema = of(kind);
-    let map = schema.as_object_mut().expect("every kind's schema is an object");
+    let map = schema
+        .as_object_mut()
+        .expect("every kind's schema is an object");
     map.insert("description".into(), json!(doc));
     if let Some(text) = default {
         map.insert("default".into(), super::decode::default(text));
@@ -37,7 +44,8 @@ fn property(kind: &Kind, doc: &str, default: Option<&str>) -> Value {
 
 fn of(kind: &Kind) -> Value {
     let count = json!({ "type": "integer", "minimum": 1, "maximum": 256 });
-    let blocks = json!({ "type": "array", "minItems": 1, "items": { "type": "integer", "minimum": 0 } });
+    let blocks =
+        json!({ "type": "array", "minItems": 1, "items": { "type": "integer", "minimum": 0 } });
     match kind {
         Kind::Bool => json!({ "type": "boolean" }),
         Kind::Uint(min, max) => json!({ "type": "integer", "minimum": min, "maximum": max }),
@@ -92,8 +100,16 @@ fn of(kind: &Kind) -> Value {
 }
 
 fn number(bounds: &Bounds) -> Value {
-    let low = if bounds.above { "exclusiveMinimum" } else { "minimum" };
-    let high = if bounds.below { "exclusiveMaximum" } else { "maximum" };
+    let low = if bounds.above {
+        "exclusiveMinimum"
+    } else {
+        "minimum"
+    };
+    let high = if bounds.below {
+        "exclusiveMaximum"
+    } else {
+        "maximum"
+    };
     json!({ "type": "number", low: bounds.min, high: bounds.max })
 }
 
@@ -135,11 +151,16 @@ fn pattern() -> Value {
 fn axes() -> Value {
     let learning_rate = TRAIN.iter().find(|f| f.name == "learning_rate");
     let learning_rate = learning_rate.expect("the table has a learning rate").kind;
-    let numbers = json!({ "type": "array", "minItems": 2, "maxItems": 3, "items": { "type": "number" } });
+    let numbers =
+        json!({ "type": "array", "minItems": 2, "maxItems": 3, "items": { "type": "number" } });
     let mut all: Map<String, Value> = Map::new();
     let mut zipped: Map<String, Value> = Map::new();
     let named = fields::axes().map(|a| (a.path, a.kind, a.doc));
-    let long_name = ("train.learning_rate", learning_rate, "The long name of `learning_rate`.");
+    let long_name = (
+        "train.learning_rate",
+        learning_rate,
+        "The long name of `learning_rate`.",
+    );
     for (path, kind, doc) in named.chain([long_name]) {
         let values = json!({ "type": "array", "minItems": 1, "items": of(&kind) });
         let axis = json!({ "description": doc, "anyOf": [

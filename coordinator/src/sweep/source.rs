@@ -87,7 +87,12 @@ impl Problems {
 
     fn add(&mut self, span: Span, place: &str, message: String, help: Option<String>) {
         let place = place.to_owned();
-        let problem = Problem { span, place, message, help };
+        let problem = Problem {
+            span,
+            place,
+            message,
+            help,
+        };
         // The same mistake is met once per combination that it stands in.
         if !self.0.contains(&problem) {
             self.0.push(problem);

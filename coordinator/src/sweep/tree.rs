@@ -79,7 +79,10 @@ pub fn parse(text: &str, problems: &mut Problems) -> Vec<Node> {
         problems.push(
             start,
             "",
-            format!("the file has {} bytes, at most {FILE_BYTES_MAX} are read", text.len()),
+            format!(
+                "the file has {} bytes, at most {FILE_BYTES_MAX} are read",
+                text.len()
+            ),
         );
         return vec![];
     }
@@ -99,7 +102,9 @@ pub fn parse(text: &str, problems: &mut Problems) -> Vec<Node> {
     while let Some((event, span)) = builder.next() {
         if let Event::DocumentStart(..) = event {
             let Some(next) = builder.next() else { break };
-            let Some(node) = builder.node(next, span_of(&span), "") else { break };
+            let Some(node) = builder.node(next, span_of(&span), "") else {
+                break;
+            };
             if node.value != Tree::Null {
                 documents.push(node);
             }
@@ -120,7 +125,10 @@ type Spanned<'t> = (Event<'t>, granit::Span);
 
 fn span_of(span: &granit::Span) -> Span {
     let bytes = span.byte_range().unwrap_or(0..0);
-    Span { start: bytes.start, end: bytes.end }
+    Span {
+        start: bytes.start,
+        end: bytes.end,
+    }
 }
 
 impl<'t> Builder<'t, '_> {
@@ -130,7 +138,10 @@ impl<'t> Builder<'t, '_> {
             Ok(event) => Some(event),
             Err(error) => {
                 let start = error.marker().byte_offset().unwrap_or(self.text_bytes);
-                let span = Span { start, end: start + 1 };
+                let span = Span {
+                    start,
+                    end: start + 1,
+                };
                 let message = format!("not valid YAML: {}", error.info());
                 self.problems.push(span, "", message);
                 None
@@ -143,8 +154,11 @@ impl<'t> Builder<'t, '_> {
         let span = span_of(&span);
         self.nodes += 1;
         if self.nodes > NODES_MAX {
-            self.problems
-                .push(span, place, format!("more than {NODES_MAX} values in one file"));
+            self.problems.push(
+                span,
+                place,
+                format!("more than {NODES_MAX} values in one file"),
+            );
             return None;
         }
         let (value, anchor, end) = match event {
@@ -203,14 +217,22 @@ impl<'t> Builder<'t, '_> {
                 return Some(node);
             }
             _ => {
-                self.problems.push(outer, place, "not valid YAML: a value is missing");
+                self.problems
+                    .push(outer, place, "not valid YAML: a value is missing");
                 return None;
             }
         };
         let node = Node {
             value,
             // An empty scalar has no text of its own: show what it belongs to.
-            span: if end > span.start { Span { start: span.start, end } } else { outer },
+            span: if end > span.start {
+                Span {
+                    start: span.start,
+                    end,
+                }
+            } else {
+                outer
+            },
         };
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
@@ -228,11 +250,18 @@ impl<'t> Builder<'t, '_> {
                     "merge keys are not part of the sweep language",
                     "write the keys out, or use an alias for a whole value",
                 );
-                Some(Key { name: "<<".into(), span })
+                Some(Key {
+                    name: "<<".into(),
+                    span,
+                })
             }
-            Event::Scalar(text, ..) => Some(Key { name: text.into_owned(), span }),
+            Event::Scalar(text, ..) => Some(Key {
+                name: text.into_owned(),
+                span,
+            }),
             _ => {
-                self.problems.push(span, place, "a key must be a plain name");
+                self.problems
+                    .push(span, place, "a key must be a plain name");
                 None
             }
         }
@@ -249,7 +278,11 @@ fn size(node: &Node) -> usize {
 
 /// `axes` + `seed` → `axes.seed`.
 pub fn join(place: &str, name: &str) -> String {
-    if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") }
+    if place.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{place}.{name}")
+    }
 }
 
 fn scalar(text: &str, style: ScalarStyle) -> Tree {
@@ -290,9 +323,16 @@ mod tests {
     fn check(text: &str, expected: &str) {
         let mut problems = Problems::default();
         let documents = parse(text, &mut problems);
-        let source = Source { file_name: "f".into(), text: text.into() };
+        let source = Source {
+            file_name: "f".into(),
+            text: text.into(),
+        };
         let found = match problems.into_result(&source) {
-            Ok(()) => documents.iter().map(print).collect::<Vec<_>>().join(" --- "),
+            Ok(()) => documents
+                .iter()
+                .map(print)
+                .collect::<Vec<_>>()
+                .join(" --- "),
             Err(errors) => errors
                 .problems()
                 .iter()
@@ -311,10 +351,15 @@ mod tests {
             Tree::Float(x) => format!("{x:?}"),
             Tree::Text(t) => format!("{t:?}"),
             Tree::List(items) => {
-                format!("[{}]", items.iter().map(print).collect::<Vec<_>>().join(" "))
+                format!(
+                    "[{}]",
+                    items.iter().map(print).collect::<Vec<_>>().join(" ")
+                )
             }
             Tree::Map(entries) => {
-                let entries = entries.iter().map(|(k, n)| format!("{}={}", k.name, print(n)));
+                let entries = entries
+                    .iter()
+                    .map(|(k, n)| format!("{}={}", k.name, print(n)));
                 format!("{{{}}}", entries.collect::<Vec<_>>().join(" "))
             }
         }
@@ -330,15 +375,27 @@ mod tests {
 
     #[test]
     fn documents_aliases_and_order_are_kept() {
-        check("a: &x [1]\nb: *x\n---\nz: 1\na: 2\n---\n", "{a=[1] b=[1]} --- {z=1 a=2}");
+        check(
+            "a: &x [1]\nb: *x\n---\nz: 1\na: 2\n---\n",
+            "{a=[1] b=[1]} --- {z=1 a=2}",
+        );
     }
 
     #[test]
     fn mistakes_have_places() {
-        check("a: 1\nb: {c: 1, c: 2}\na: 3\n", "(2, 11) b.c: stands here twice; (3, 1) a: stands here twice");
-        check("a: [1, 2\nb: 3\n", "(2, 2) : not valid YAML: expected ',' or ']' in flow sequence");
+        check(
+            "a: 1\nb: {c: 1, c: 2}\na: 3\n",
+            "(2, 11) b.c: stands here twice; (3, 1) a: stands here twice",
+        );
+        check(
+            "a: [1, 2\nb: 3\n",
+            "(2, 2) : not valid YAML: expected ',' or ']' in flow sequence",
+        );
         check("a: &x [*x]\n", "(1, 8) a[0]: refers to itself");
-        check("a: !t 1\n", "(1, 7) a: tags are not part of the sweep language");
+        check(
+            "a: !t 1\n",
+            "(1, 7) a: tags are not part of the sweep language",
+        );
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod queue;
 mod record;
 mod results;
 mod row;
+#[cfg(test)]
+mod sabotage;
 mod status;
 mod submit;
 mod writer;

@@ -1,0 +1,276 @@
+//! What comes out: results, sealed test splits, selections, retention, garbage.
+
+use std::sync::Arc;
+
+use seedbed_proto::result::Artifact;
+use serde_json::json;
+
+use super::*;
+use crate::artifacts::{Artifacts, Blobs};
+use crate::results::{Choice, Selection};
+
+fn selection(mean: f64) -> Selection {
+    Selection {
+        version: 0,
+        axis: "learning_rate".into(),
+        by: "val.accuracy".into(),
+        choices: vec![Choice {
+            group: BTreeMap::new(),
+            value: json!(0.5),
+            mean,
+            seeds: vec![1, 2],
+            at_edge: false,
+        }],
+    }
+}
+
+#[tokio::test]
+async fn test_splits_are_sealed_until_a_selection_is_on_record() {
+    let mut world = World::new().await;
+    for line in [
+        "submit s: a b",
+        "acquire w1 1",
+        "complete a@1",
+        "acquire w1 1",
+    ] {
+        world.run(line).await.expect(line);
+    }
+    let splits = |results: &SweepResults| {
+        let metrics = results.runs.iter().flat_map(|run| &run.metrics);
+        metrics.map(|m| m.split.clone()).collect::<Vec<_>>()
+    };
+    let before = world.store.results("s").await.expect("results");
+    assert_eq!(splits(&before), ["val", "val"]);
+    assert_eq!(before.runs.len(), 2);
+    assert_eq!(before.runs[0].ordinal, 0);
+    assert_eq!(before.yaml, "name: s # 2 jobs");
+
+    let now = world.now();
+    let recorded = world.store.record_selection("s", selection(0.1), now).await;
+    assert_eq!(recorded.expect("recorded").version, 1);
+    let after = world.store.results("s").await.expect("results");
+    assert_eq!(splits(&after), ["val", "val", "test_iid"]);
+
+    // Bit by bit what was delivered, NaN included.
+    let key = after.runs[0].key;
+    let back = JobResult {
+        metrics: after.runs[0].metrics.clone(),
+        artifacts: vec![],
+    };
+    assert_eq!(back.digest(), result(key, 0.0).digest());
+    let outcomes: Vec<_> = after.attempts.iter().map(|a| a.outcome.as_str()).collect();
+    assert_eq!(outcomes, ["done", "running"]);
+    assert_eq!(after.attempts[0].worker, "w1");
+}
+
+#[tokio::test]
+async fn a_selection_gets_a_new_version_only_if_it_says_something_new() {
+    let mut world = World::new().await;
+    world.run("submit s: a").await.expect("submitted");
+    let now = world.now();
+    for (mean, version) in [(0.1, 1), (0.1, 1), (0.2, 2), (0.2, 2), (0.1, 3)] {
+        let recorded = world
+            .store
+            .record_selection("s", selection(mean), now)
+            .await;
+        assert_eq!(recorded.expect("recorded").version, version, "{mean}");
+    }
+    let results = world.store.results("s").await.expect("results");
+    let means: Vec<_> = results
+        .selections
+        .iter()
+        .map(|s| s.choices[0].mean)
+        .collect();
+    assert_eq!(means, [0.1, 0.2, 0.1]);
+}
+
+/// Finishes a job with weights and a curve; answers their digests.
+async fn finish(world: &mut World, name: &str) -> [BlobDigest; 2] {
+    let lease = world.lease(name);
+    let mut artifacts = vec![];
+    for file in ["model.safetensors", "curve.csv"] {
+        let digest = world.upload(&format!("{file} of {name}")).await;
+        artifacts.push(Artifact {
+            name: file.into(),
+            digest,
+            size_bytes: 3,
+        });
+    }
+    let digests = [artifacts[0].digest, artifacts[1].digest];
+    let result = JobResult {
+        artifacts,
+        ..result(lease.job, 0.0)
+    };
+    let by = Provenance::default();
+    let recorded = world.store.complete(lease, result, by, world.now()).await;
+    assert_eq!(recorded.expect("recorded"), Recorded::New);
+    digests
+}
+
+#[tokio::test]
+async fn weights_go_when_no_sweep_wants_them() {
+    let mut world = World::new().await;
+    for line in ["submit s: a b c", "submit other: b", "acquire w1 3"] {
+        world.run(line).await.expect(line);
+    }
+    let [a, _] = finish(&mut world, "a@1").await;
+    let [b, _] = finish(&mut world, "b@1").await;
+    let [c, curve] = finish(&mut world, "c@1").await;
+
+    let keep = BTreeSet::from([job("a", &[]).key]);
+    let dropped = world
+        .store
+        .retain_weights("s", keep)
+        .await
+        .expect("retained");
+    assert_eq!(dropped, 1, "c's: other may still want b's");
+    let far = world.now().plus_secs(1e6);
+    let doomed = world.store.doom_blobs(far).await.expect("doomed");
+    assert_eq!(doomed.iter().map(|d| d.digest).collect::<Vec<_>>(), [c]);
+    let missing = world.store.missing_blobs(vec![a, b, c, curve], far).await;
+    assert_eq!(missing.expect("asked"), [c]);
+
+    let dropped = world.store.retain_weights("other", BTreeSet::new()).await;
+    assert_eq!(dropped.expect("retained"), 1, "now nobody wants b's");
+    // Delivering the result again is no divergence: what it was is on record.
+    assert_eq!(
+        world.run("submit s: a b c").await.expect("again"),
+        "jobs=3 new=0 done=3"
+    );
+}
+
+#[tokio::test]
+async fn a_result_needs_its_blobs_and_must_not_contradict_itself() {
+    let mut world = World::new().await;
+    for line in ["submit s: a", "acquire w1 1"] {
+        world.run(line).await.expect(line);
+    }
+    let lease = world.lease("a@1");
+    let check = async |result: JobResult, expect: &str| {
+        let by = Provenance::default();
+        let error = world.store.complete(lease, result, by, world.now()).await;
+        let error = error.expect_err(expect).to_string();
+        assert!(error.contains(expect), "{error}");
+        let status = world.store.status("s").await.expect("status");
+        assert_eq!(show(&status), "running=1 left=100");
+    };
+    let artifact = Artifact {
+        name: "curve.csv".into(),
+        digest: BlobDigest::of(b"never uploaded"),
+        size_bytes: 3,
+    };
+    let good = result(lease.job, 0.0);
+    let artifacts = vec![artifact.clone()];
+    check(
+        JobResult {
+            artifacts,
+            ..good.clone()
+        },
+        "not uploaded",
+    )
+    .await;
+    let artifacts = vec![artifact.clone(), artifact];
+    check(
+        JobResult {
+            artifacts,
+            ..good.clone()
+        },
+        "twice",
+    )
+    .await;
+    let metrics = [good.metrics.clone(), good.metrics.clone()].concat();
+    check(
+        JobResult { metrics, ..good },
+        "val.accuracy at step 100 stands there twice",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn garbage_is_collected_once_it_is_old_and_nothing_refers_to_it() {
+    let mut world = World::new().await;
+    for line in ["submit s: a b", "acquire w1 2"] {
+        world.run(line).await.expect(line);
+    }
+    let blobs = Blobs::open(&world.folder.path().join("blobs")).expect("opens");
+    let store = Arc::new(world.open().await);
+    let artifacts = Artifacts::new(store.clone(), blobs.clone());
+    let now = world.now();
+    let put = async |text: &'static str| {
+        let blob = artifacts.put_bytes(text.as_bytes().into(), now).await;
+        blob.expect("stored")
+    };
+    let (kept, loose, checkpoint) = (put("kept").await, put("loose").await, put("mid").await);
+    let lease = world.lease("a@1");
+    let file = Artifact {
+        name: "f".into(),
+        digest: kept.digest,
+        size_bytes: kept.size_bytes,
+    };
+    let result = JobResult {
+        artifacts: vec![file],
+        ..result(lease.job, 0.0)
+    };
+    store
+        .complete(lease, result, Provenance::default(), now)
+        .await
+        .expect("recorded");
+    let (step, digest) = (5, checkpoint.digest);
+    let resume = Checkpoint {
+        step,
+        digest,
+        size_bytes: checkpoint.size_bytes,
+    };
+    store
+        .release(world.lease("b@1"), Some(resume), now)
+        .await
+        .expect("released");
+
+    let young = artifacts
+        .collect(now.plus_secs(10.0), 60.0)
+        .await
+        .expect("collects");
+    assert_eq!(young.blobs, 0, "a worker may still name it");
+    let old = artifacts
+        .collect(now.plus_secs(61.0), 60.0)
+        .await
+        .expect("collects");
+    assert_eq!((old.blobs, old.bytes), (1, loose.size_bytes));
+    assert!(!blobs.has(loose.digest).await.expect("asks"));
+    assert_eq!(
+        artifacts.get_bytes(kept.digest).await.expect("is there"),
+        b"kept"
+    );
+    let missing = artifacts
+        .missing(vec![loose.digest, digest], now)
+        .await
+        .expect("asks");
+    assert_eq!(missing, [loose.digest]);
+
+    // It may come back, and a checkpoint is garbage once its job is done.
+    assert!(
+        !artifacts
+            .put(loose, chunks("loose"), now)
+            .await
+            .expect("stored again")
+    );
+    assert!(
+        artifacts
+            .put(loose, chunks("loose"), now)
+            .await
+            .expect("was there")
+    );
+    world.run("acquire w1 1").await.expect("acquired");
+    world.run("complete b@2").await.expect("recorded");
+    let last = artifacts
+        .collect(now.plus_secs(1e4), 60.0)
+        .await
+        .expect("collects");
+    assert_eq!(last.blobs, 2);
+}
+
+fn chunks(
+    text: &'static str,
+) -> impl futures::Stream<Item = Result<bytes::Bytes, std::convert::Infallible>> {
+    futures::stream::iter([Ok(bytes::Bytes::from_static(text.as_bytes()))])
+}
