@@ -10,7 +10,7 @@ use super::source::{Problems, Span};
 use super::tree::{Key, Node, Tree, join};
 
 /// Most values of one axis.
-const VALUES_MAX: u64 = 1_000_000;
+const VALUES_MAX: u64 = 100_000;
 /// Seeds of a sweep that names none: a power of .81 at an effect of one
 /// standard deviation.
 const SEEDS_DEFAULT: u64 = 10;
@@ -509,7 +509,7 @@ fn generated(
     if form == "count" {
         let count = match node.value {
             Tree::Int(n) if n >= 1 && n as u64 <= VALUES_MAX => n,
-            _ => return fail("must be a whole number from 1 to 1000000"),
+            _ => return fail("must be a whole number from 1 to 100000"),
         };
         if !whole {
             return fail("counts whole numbers; write a range with a step");
@@ -553,7 +553,7 @@ fn range(first: f64, last: f64, step: f64, whole: bool) -> Result<Vec<Tree>, &'s
     // The end counts if it is met but for rounding.
     let count = ((last - first) / step + 1e-9).floor() + 1.0;
     if count > VALUES_MAX as f64 {
-        return Err("has more than 1000000 values");
+        return Err("has more than 100000 values");
     }
     Ok((0..count as u64)
         .map(|i| tree(round(first + i as f64 * step, 12), whole))

@@ -277,7 +277,8 @@ impl Reader<'_> {
                     .any(|a| a.when.is_empty() && a.paths.contains(&path))
             })
         };
-        if !given("model") && !(trains && varies("model")) {
+        let has_model = given("model") || (trains && varies("model"));
+        if !has_model {
             let help = "add `model: {base: FOLDER}`, {hub: REPOSITORY} or {pretrain: {…}}";
             self.problems.push_help(start, "model", "is missing", help);
         }
@@ -337,8 +338,8 @@ impl Reader<'_> {
             match &name {
                 None => name = Some(found),
                 Some(first) if *first != found => {
-                    let message =
-                        format!("the file is one sweep, named {first} in its first document");
+                    let first = first.as_str().unwrap_or_default();
+                    let message = format!("the file is one sweep, and begins as `{first}`");
                     let help = "leave the name out here, or make it a file of its own";
                     self.problems.push_help(item.span, "name", message, help);
                 }

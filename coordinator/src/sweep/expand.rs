@@ -1,7 +1,7 @@
 //! Sweep + files → jobs, one at a time, in the order in which they should run:
 //! base models first, then seed by seed, so that a partial table is unbiased.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use seedbed_proto::JobKey;
 use seedbed_proto::job::{
@@ -56,12 +56,9 @@ pub fn expand<'a>(sweep: &'a Sweep, files: &Files) -> Result<Jobs<'a>, SweepErro
     }
     problems.into_result(&sweep.source)?;
 
-    let mut seeds: Vec<u64> = vec![];
-    for seed in sweep.documents.iter().flat_map(|d| &d.seeds) {
-        if !seeds.contains(seed) {
-            seeds.push(*seed);
-        }
-    }
+    let mut known = BTreeSet::new();
+    let seeds = sweep.documents.iter().flat_map(|d| &d.seeds).copied();
+    let seeds: Vec<u64> = seeds.filter(|seed| known.insert(*seed)).collect();
     let crossings: usize = sweep.documents.iter().map(|d| d.crossings.len()).sum();
     Ok(Jobs {
         sweep,

@@ -22,6 +22,8 @@ pub mod files;
 pub mod model;
 pub mod schema;
 pub mod source;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub use compare::{Compare, Select};

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 /// Problems shown at once; the rest is counted.
 const SHOWN_MAX: usize = 50;
+/// Problems held in memory: a hostile file may have one in every byte.
+const HELD_MAX: usize = 1000;
 /// Longest piece of a source line that is shown.
 const LINE_CHARS_MAX: usize = 120;
 
@@ -66,7 +68,12 @@ pub struct Problem {
 
 /// The mistakes of a file, collected while it is walked.
 #[derive(Debug, Default)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    /// Different ones, up to [`HELD_MAX`].
+    held: Vec<Problem>,
+    /// How many there were in all.
+    total: usize,
+}
 
 impl Problems {
     /// Adds a mistake.
@@ -94,24 +101,25 @@ impl Problems {
             help,
         };
         // The same mistake is met once per combination that it stands in.
-        if !self.0.contains(&problem) {
-            self.0.push(problem);
+        if self.held.len() < HELD_MAX && !self.held.contains(&problem) {
+            self.held.push(problem);
         }
+        self.total += 1;
     }
 
-    /// How many there are.
+    /// How often something was wrong: it grows with every mistake.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.total
     }
 
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.total == 0
     }
 
     /// Whether there are more than anyone will read.
     pub fn is_full(&self) -> bool {
-        self.0.len() >= 4 * SHOWN_MAX
+        self.held.len() >= 4 * SHOWN_MAX
     }
 
     /// `Ok` if nothing is wrong; else everything that is, in the file's order.
@@ -119,13 +127,13 @@ impl Problems {
     /// # Errors
     /// If there is any problem.
     pub fn into_result(mut self, source: &Source) -> Result<(), SweepErrors> {
-        if self.0.is_empty() {
+        if self.is_empty() {
             return Ok(());
         }
-        self.0.sort_by_key(|p| p.span.start);
+        self.held.sort_by_key(|p| p.span.start);
         Err(SweepErrors {
             source: source.clone(),
-            problems: self.0,
+            problems: self.held,
         })
     }
 }
@@ -156,6 +164,7 @@ impl fmt::Display for SweepErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = &self.source.file_name;
         match self.problems.len() {
+            HELD_MAX.. => writeln!(f, "{file}: {HELD_MAX} problems or more")?,
             1 => writeln!(f, "{file}: 1 problem")?,
             n => writeln!(f, "{file}: {n} problems")?,
         }

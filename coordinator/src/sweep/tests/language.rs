@@ -1,0 +1,352 @@
+//! What a text means, and what is said of a wrong one.
+
+use super::{files, jobs, tiny};
+use crate::sweep::{expand, parse};
+
+/// The titles of the training jobs of the first seed, without what is the same
+/// everywhere.
+fn check(rest: &str, expected: &[&str]) {
+    let text = tiny(rest);
+    let found: Vec<_> = jobs(&text)
+        .into_iter()
+        .filter(|job| job.title.ends_with(" seed=0") || job.point.is_none())
+        .map(|job| {
+            let title = job.title.replace(" seed=0", "");
+            title.replace(" frozen=none", "").replace(" lr=0.001", "")
+        })
+        .collect();
+    assert_eq!(found, expected, "of\n{text}");
+}
+
+/// What is said of a wrong text: `line:column place: message`.
+fn refuse(rest: &str, expected: &[&str]) {
+    let text = tiny(rest);
+    let errors = match parse("f", &text) {
+        Err(errors) => errors,
+        Ok(sweep) => expand(&sweep, &files(&sweep)).expect_err("must be refused"),
+    };
+    let found: Vec<_> = errors
+        .problems()
+        .iter()
+        .map(|p| {
+            let (line, column) = errors.position(p);
+            // The two lines that `tiny` puts before.
+            format!("{}:{column} {}: {}", line as i64 - 2, p.place, p.message)
+        })
+        .collect();
+    assert_eq!(found, expected, "of\n{text}");
+}
+
+const ONE: &str = "train: {learning_rate: 0.001}\n";
+
+#[test]
+fn axes_are_crossed_in_the_order_of_the_file() {
+    check(
+        "axes: {seed: [0], init: [pretrained, scratch], learning_rate: [0.001, 0.002]}",
+        &[
+            "pretrained",
+            "pretrained lr=0.002",
+            "scratch",
+            "scratch lr=0.002",
+        ],
+    );
+    check(
+        "axes: {learning_rate: [0.001, 0.002], init: [pretrained, scratch]}",
+        &[
+            "pretrained",
+            "scratch",
+            "pretrained lr=0.002",
+            "scratch lr=0.002",
+        ],
+    );
+}
+
+#[test]
+fn ranges_are_inclusive_and_round() {
+    check(
+        "axes: {learning_rate: {log: [1e-4, 1e-2, 5]}}",
+        &[
+            "pretrained lr=0.0001",
+            "pretrained lr=0.000316",
+            "pretrained",
+            "pretrained lr=0.00316",
+            "pretrained lr=0.01",
+        ],
+    );
+    check(
+        &format!("{ONE}axes: {{train.clip: {{range: [0.1, 0.4, 0.1]}}}}"),
+        &[
+            "pretrained clip=0.1",
+            "pretrained clip=0.2",
+            "pretrained clip=0.3",
+            "pretrained clip=0.4",
+        ],
+    );
+    check(
+        &format!("{ONE}axes: {{task.train: {{range: [64, 192, 64]}}}}"),
+        &[
+            "pretrained train=64",
+            "pretrained train=128",
+            "pretrained train=192",
+        ],
+    );
+    check(
+        &format!("{ONE}axes: {{train.batch: {{log: [16, 64, 3]}}, seed: {{range: [0, 4, 2]}}}}"),
+        &[
+            "pretrained batch=16",
+            "pretrained batch=32",
+            "pretrained batch=64",
+        ],
+    );
+    assert_eq!(
+        jobs(&tiny(&format!(
+            "{ONE}axes: {{seed: {{count: 3, from: 7}}}}"
+        )))
+        .len(),
+        3
+    );
+    assert_eq!(
+        jobs(&tiny(&format!("{ONE}axes: {{}}"))).len(),
+        10,
+        "ten seeds unless given"
+    );
+}
+
+#[test]
+fn groups_vary_together_and_conditions_hold_them_back() {
+    check(
+        &format!("{ONE}axes: {{zip: {{train.batch: [32, 64], train.steps: [600, 300]}}}}"),
+        &[
+            "pretrained batch=32 steps=600",
+            "pretrained batch=64 steps=300",
+        ],
+    );
+    check(
+        &format!(
+            "{ONE}axes:\n  init: [pretrained, scratch]\n  \
+             frozen: {{values: [none, {{prefix: 2}}], when: {{init: pretrained}}}}"
+        ),
+        &["pretrained", "pretrained frozen=prefix_2", "scratch"],
+    );
+    check(
+        &format!(
+            "{ONE}axes:\n  init: [pretrained, scratch, shuffled]\n  zip:\n    \
+             - {{when: {{init: [scratch, shuffled]}}, train.batch: [32, 128], train.clip: [0, 1]}}"
+        ),
+        &[
+            "pretrained batch=64 clip=1.0",
+            "scratch batch=32 clip=0.0",
+            "scratch batch=128 clip=1.0",
+            "shuffled batch=32 clip=0.0",
+            "shuffled batch=128 clip=1.0",
+        ],
+    );
+}
+
+#[test]
+fn entries_are_added_and_taken_away() {
+    check(
+        "axes: {init: [pretrained, scratch], learning_rate: [0.001, 0.002]}\n\
+         include: [{init: {reinit: {last: 1}}}, {init: shuffled, learning_rate: 0.001}]\n\
+         exclude: [{init: scratch, learning_rate: 0.002}]",
+        &[
+            "pretrained",
+            "pretrained lr=0.002",
+            "scratch",
+            "reinit_last_1",
+            "reinit_last_1 lr=0.002",
+            "shuffled",
+        ],
+    );
+    // A list is several values, but where the value is a list itself.
+    check(
+        &format!(
+            "task: {{bins: [[1, 4]], eval_trials: 80}}\n{ONE}axes: {{init: [scratch]}}\n\
+             include: [{{init: [pretrained, shuffled], task.range: [1, 9]}}, {{task.range: [[1, 8], [1, 7]]}}]"
+        ),
+        &[
+            "scratch range=0_99",
+            "pretrained range=1_9",
+            "shuffled range=1_9",
+            "scratch range=1_8",
+            "scratch range=1_7",
+        ],
+    );
+}
+
+#[test]
+fn documents_inherit_concatenate_and_count_twins_once() {
+    check(
+        "train: {steps: 300, learning_rate: 0.001}\naxes: {init: [pretrained, scratch]}\n\
+         ---\naxes: {init: [scratch, shuffled], seed: {count: 3}}\n\
+         ---\ntrain: {batch: 32}\naxes: {init: [scratch]}",
+        // `batch` differs between documents, so it is part of every point.
+        &[
+            "pretrained batch=64",
+            "scratch batch=64",
+            "shuffled batch=64",
+            "scratch batch=32",
+        ],
+    );
+}
+
+#[test]
+fn a_sweep_may_only_make_its_base() {
+    let text = "name: base\nmodel: {pretrain: {corpus: a.txt, layers: 4, heads: 4, width: 128}}";
+    let jobs = super::jobs(text);
+    assert_eq!(jobs.len(), 1);
+    assert_eq!(jobs[0].title, "pretrain 4 layers, width 128, 3000 steps");
+    // The same base below training jobs: made first, and only once.
+    let with_axes =
+        format!("{text}\naxes: {{seed: [1], learning_rate: [0.01], init: [scratch, pretrained]}}");
+    let both = super::jobs(&with_axes);
+    assert_eq!(both.len(), 3);
+    assert_eq!(both[0].key, jobs[0].key);
+    assert_eq!(both[1].spec.inputs(), [jobs[0].key]);
+}
+
+#[test]
+fn mistakes_between_settings_are_found() {
+    refuse(
+        "train: {steps: 50, warmup: 60, learning_rate: 0.001}\naxes: {}",
+        &["1:28 train.warmup: must be ≤ train.steps (50), got 60"],
+    );
+    refuse(
+        "train: {warmup: 100}\naxes: {learning_rate: [0.001], train.steps: [50, 200]}",
+        &["1:17 train.warmup: must be ≤ train.steps (50), got 100"],
+    );
+    refuse(
+        &format!("task: {{range: [1, 10]}}\n{ONE}axes: {{}}"),
+        &["1:15 task.range: numbers from 1 to 10 differ by at most 9, but the last bin ends at 50"],
+    );
+    refuse(
+        &format!("task: {{eval_trials: 100}}\n{ONE}axes: {{}}"),
+        &["1:21 task.eval_trials: `task.eval_trials` must be a multiple of the 72 cells, got 100"],
+    );
+    refuse(
+        &format!("engine: {{device: cuda, ops: fused}}\n{ONE}axes: {{}}"),
+        &["1:29 engine.ops: the fused kernels run on a cpu only; leave `ops` at auto"],
+    );
+}
+
+#[test]
+fn mistakes_against_the_base_are_found() {
+    refuse(
+        &format!(
+            "{ONE}axes:\n  init: [{{reinit: {{first: 5}}}}]\n  frozen: [{{prefix: 4}}, {{only: [4]}}]"
+        ),
+        &[
+            "3:10 axes.init[0]: the base has 4 blocks, got 5",
+            "4:25 axes.frozen[1]: the base has the blocks 0 to 3, got 4",
+        ],
+    );
+}
+
+#[test]
+fn mistakes_of_the_crossing_are_found() {
+    refuse(
+        &format!("{ONE}axes: {{init: [pretrained, scratch]}}\nexclude: [{{init: shuffled}}]"),
+        &["3:11 exclude[0]: matches no point of the sweep"],
+    );
+    refuse(
+        &format!("{ONE}axes: {{init: [scratch]}}\nexclude: [{{init: scratch}}]"),
+        &["-1:1 exclude: leaves no point of the sweep"],
+    );
+    refuse(
+        &format!(
+            "{ONE}axes:\n  frozen: {{values: [none, {{prefix: 1}}], when: {{init: scratch}}}}\n  init: [scratch]"
+        ),
+        &["3:48 axes.frozen.when.init: `init` is not an axis above this one"],
+    );
+    refuse(
+        &format!(
+            "{ONE}axes:\n  init: [scratch]\n  frozen: {{values: [none], when: {{init: shuffled}}}}"
+        ),
+        &["4:41 axes.frozen.when.init: `init` never has this value"],
+    );
+    refuse(
+        &format!(
+            "{ONE}axes: {{zip: {{train.batch: [1, 2], train.clip: [1, 2]}}}}\ninclude: [{{train.batch: 1}}]"
+        ),
+        &[
+            "3:11 include[0]: must mention all of train.batch, train.clip or none: they vary together",
+        ],
+    );
+    refuse(
+        &format!("{ONE}axes: {{learning_rate: [1e-3, 1.0e-3]}}"),
+        &["2:30 axes.learning_rate[1]: the value 0.001 stands here twice"],
+    );
+    refuse(
+        &format!("{ONE}axes: {{seed: [1, 2, 1]}}"),
+        &["2:21 axes.seed[2]: the seed 1 stands here twice"],
+    );
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    refuse("axes: {}", &["-1:1 axes.learning_rate: is missing"]);
+    refuse(
+        "train: {steps: 3}",
+        &["1:1 train: there are no `axes:`, so nothing is trained"],
+    );
+    refuse(
+        "",
+        &["-1:1 : the sweep has no jobs: its base is there, and there are no `axes:`"],
+    );
+    refuse(
+        &format!("{ONE}axes: {{}}\n---\nname: other\nkeep: {{weights: all}}\naxes: {{}}"),
+        &[
+            "4:7 name: the file is one sweep, and begins as `t`",
+            "5:1 keep: belongs to the first document: it is one for the whole file",
+        ],
+    );
+    for (text, message) in [
+        ("", "the file has no sweep"),
+        ("axes: {learning_rate: [1e-3]}", "name: is missing"),
+        (
+            "name: x\naxes: {learning_rate: [1e-3]}",
+            "model: is missing",
+        ),
+        ("[1, 2]", "must be a mapping of keys, got a list"),
+        (
+            "name: x\nmodel: bases/tiny",
+            "must say what kind of model this is",
+        ),
+        (
+            "name: x\nmodel: {hub: a/b, base: c}",
+            "must have exactly one of base, path, hub, pretrain",
+        ),
+        (
+            "name: x\nmodel: {base: c, revision: d}",
+            "a revision belongs to a hub model",
+        ),
+        ("name: x\nmodel: {base: /c}", "must be relative"),
+        (
+            "name: x\nmodel: {pretrain: {corpus: [a]}}",
+            "`layers` is missing",
+        ),
+        (
+            "name: x\nmodel: {pretrain: {corpus: [a], layers: 1, heads: 3, width: 8}}",
+            "must divide the width 8, got 3",
+        ),
+    ] {
+        let errors = parse("f", text).expect_err("must be refused").to_string();
+        assert!(errors.contains(message), "of {text:?}:\n{errors}");
+    }
+}
+
+#[test]
+fn every_mistake_is_shown_at_once() {
+    let errors = parse("mistakes.yaml", include_str!("mistakes.yaml"))
+        .expect_err("a file of mistakes")
+        .to_string();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/sweep/tests/mistakes.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, &errors).expect("the golden file can be written");
+    }
+    let golden = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(
+        errors, golden,
+        "run with UPDATE_GOLDEN=1 and review the difference"
+    );
+}
