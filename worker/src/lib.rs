@@ -22,6 +22,7 @@ pub mod host;
 pub mod hub;
 pub mod job;
 pub mod ops;
+pub mod sample;
 pub mod spool;
 pub mod task;
 pub mod train;

@@ -213,6 +213,15 @@ impl Config {
         self
     }
 
+    /// The same network, whose sequences begin and end with this token.
+    #[must_use]
+    pub fn with_end_of_text(mut self, id: u32) -> Self {
+        for name in ["bos_token_id", "eos_token_id"] {
+            self.rest.insert(name.to_owned(), Value::from(id));
+        }
+        self
+    }
+
     /// The text of `config.json`, which `from_pretrained` opens.
     pub fn to_json(&self) -> String {
         let mut rest = self.rest.clone();

@@ -125,6 +125,11 @@ impl Gpt2 {
         &self.config
     }
 
+    /// Where the tensors live.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// Every tensor, sorted by name.
     pub fn params(&self) -> &[Param] {
         &self.params

@@ -3,11 +3,30 @@
 //! Nothing here, or below, knows leases, the network or wall-clock time.
 //! Whoever runs the job decides through [`Host`] when it checkpoints and stops.
 
+pub mod pretrain;
+pub mod train;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
+use seedbed_proto::job::{JobSpec, Pretrain, Work};
 use seedbed_proto::result::{FailureReason, Metric};
+
+/// Runs a job to its end, or until the host stops it.
+///
+/// # Errors
+/// If it fails; what lies in the work directory then means nothing.
+pub fn run(spec: &JobSpec, inputs: &Inputs, ctx: &RunContext<'_>) -> Result<Outcome, JobError> {
+    match &spec.work {
+        Work::Pretrain(Pretrain::Hub(model)) => pretrain::from_hub(model, ctx),
+        Work::Pretrain(Pretrain::Corpus(job)) => pretrain::from_corpus(spec, job, inputs, ctx),
+        Work::Train(job) => train::run(spec, job, inputs, ctx),
+    }
+}
 
 /// What a job gets from whoever runs it.
 pub struct RunContext<'a> {
@@ -23,7 +42,8 @@ pub struct RunContext<'a> {
 
 /// The job's view of the world outside.
 pub trait Host: Sync {
-    /// Called after each optimizer step (and once before the first), cheaply.
+    /// Called after each optimizer step, once before the first, and between the
+    /// pieces of a long evaluation (with the same step again): it must be cheap.
     fn step(&self, progress: &Progress) -> Directive;
 
     /// Takes over a complete checkpoint file (it may be moved away).

@@ -1,0 +1,222 @@
+//! Train: one network learns the task, and its behaviour is measured.
+
+use std::ops::Range;
+
+use candle_core::Tensor;
+use seedbed_proto::job::{Init, JobSpec, Keep, Loss, Train};
+use seedbed_proto::result::Metric;
+
+use crate::behaviour;
+use crate::gpt2::{self, Config, Gpt2, Weights};
+use crate::job::pretrain::read_tokenizer;
+use crate::job::{Inputs, JobError, Outcome, Output, RunContext};
+use crate::task::{Batch, EvalSplit, Prepared};
+use crate::train::error::TrainError;
+use crate::train::evaluate::readouts;
+use crate::train::resume;
+use crate::train::trainer::{Course, Halt, Settings, Visit, train, write_curve};
+
+/// Validation accuracy at which two arms count as matched.
+const MATCHED: f64 = 0.95;
+
+/// The file of [`Keep::Matched`].
+const MATCHED_FILE: &str = "matched.safetensors";
+
+/// Runs the job.
+///
+/// # Errors
+/// If an input is wrong, or the training fails.
+pub fn run(
+    spec: &JobSpec,
+    job: &Train,
+    inputs: &Inputs,
+    ctx: &RunContext<'_>,
+) -> Result<Outcome, JobError> {
+    let config = Config::read(inputs.file("config.json")?)?;
+    let tokenizer = read_tokenizer(inputs.file("tokenizer.json")?)?;
+    let task = Prepared::new(&job.task, &tokenizer, config.positions)
+        .map_err(|error| JobError::invalid(error.to_string()))?;
+    let mut weights = initial_weights(job, &config, inputs)?;
+    let trainable = gpt2::trainable(&config, &job.frozen, job.untie)?;
+    let key = spec.key();
+    let checkpoint = resume::open(inputs, key, &trainable, &mut weights);
+    let engine = spec.engine;
+    let model = Gpt2::new(
+        &config,
+        &weights,
+        &trainable,
+        engine.ops,
+        engine.dtype,
+        &ctx.device,
+    )?;
+    drop(weights);
+
+    let course = Learning { task, job };
+    let settings = Settings {
+        key,
+        optim: &job.optim,
+        micro_batch: engine.micro_batch as usize,
+        live: ("val", "incongruent_accuracy"),
+    };
+    let Some(trained) = train(&course, &model, &settings, ctx, checkpoint)? else {
+        return Ok(Outcome::Stopped);
+    };
+
+    let mut names = trained.kept;
+    write_curve(&trained.record.curve, &ctx.work_dir)?;
+    names.push("curve.csv".to_owned());
+    if job.keep != Keep::None {
+        model.config().write(&ctx.work_dir.join("config.json"))?;
+        let path = ctx.work_dir.join("model.safetensors");
+        gpt2::weights::write(&path, &model.weights()?)?;
+        names.extend(["config.json", "model.safetensors"].map(String::from));
+    }
+    names.sort_unstable();
+    let file = |name: String| {
+        let path = ctx.work_dir.join(&name);
+        (name, path)
+    };
+    Ok(Outcome::Finished(Output {
+        metrics: trained.record.metrics,
+        files: names.into_iter().map(file).collect(),
+        resumed_from_step: trained.resumed_from_step,
+    }))
+}
+
+fn initial_weights(job: &Train, config: &Config, inputs: &Inputs) -> Result<Weights, JobError> {
+    let base = match job.init {
+        // The twin needs the base's shape and tokenizer only.
+        Init::Scratch => None,
+        _ => Some(gpt2::weights::read(
+            inputs.file("model.safetensors")?,
+            config,
+        )?),
+    };
+    Ok(gpt2::init::weights(
+        config,
+        job.init,
+        base.as_ref(),
+        job.seed,
+        job.untie,
+    )?)
+}
+
+/// Learning a task.
+struct Learning<'a> {
+    task: Prepared,
+    job: &'a Train,
+}
+
+impl Course for Learning<'_> {
+    type Batch = Batch;
+
+    fn batch(&self, step: u64) -> Result<Batch, TrainError> {
+        let batch = self.job.optim.batch as usize;
+        Ok(self.task.train_batch(self.job.seed, step, batch))
+    }
+
+    fn loss(&self, model: &Gpt2, batch: &Batch, rows: Range<usize>) -> Result<Tensor, TrainError> {
+        let (device, t) = (model.device(), batch.len);
+        let prompts = &batch.ids[rows.start * t..rows.end * t];
+        let right: Vec<u32> = batch.right[rows.clone()]
+            .iter()
+            .map(|&r| u32::from(r))
+            .collect();
+        let pair = self.task.answers();
+        let answers: Vec<u32> = right.iter().map(|&r| pair[r as usize]).collect();
+        let ids = Tensor::from_slice(prompts, (rows.len(), t), device)?; // (B, T)
+        Ok(match self.job.optim.loss {
+            Loss::Answer => {
+                let answers = Tensor::from_vec(answers, rows.len(), device)?; // (B)
+                model.answer_loss(&ids, &answers)?
+            }
+            Loss::TwoWay => {
+                let right = Tensor::from_vec(right, rows.len(), device)?; // (B)
+                model.two_way_loss(&ids, &right, pair)?
+            }
+            Loss::Full => {
+                let next = |(prompt, answer): (&[u32], u32)| {
+                    prompt[1..]
+                        .iter()
+                        .copied()
+                        .chain([answer])
+                        .collect::<Vec<_>>()
+                };
+                let targets: Vec<u32> = prompts.chunks(t).zip(answers).flat_map(next).collect();
+                let targets = Tensor::from_vec(targets, (rows.len(), t), device)?; // (B, T)
+                model.full_loss(&ids, &targets)?
+            }
+        })
+    }
+
+    fn visit(&self, model: &Gpt2, visit: &mut Visit<'_>) -> Result<Vec<Metric>, Halt> {
+        if self.job.keep == Keep::All && is_milestone(visit.step) {
+            save(model, visit, &format!("step_{:08}.safetensors", visit.step))?;
+        }
+        if !visit.due {
+            return Ok(vec![]);
+        }
+        let mut metrics = vec![];
+        for split in self.task.eval_splits() {
+            let is_val = split.name == "val";
+            if is_val || visit.last {
+                metrics.extend(self.measure(model, split, visit)?);
+            }
+            // The shortcuts depend on the split alone: once is enough.
+            if if is_val { visit.step == 0 } else { visit.last } {
+                metrics.extend(behaviour::floors(split));
+            }
+        }
+        let keeps = matches!(self.job.keep, Keep::Matched | Keep::All);
+        if keeps && !visit.has(MATCHED_FILE) && accuracy(&metrics) >= MATCHED {
+            save(model, visit, MATCHED_FILE)?;
+        }
+        Ok(metrics)
+    }
+}
+
+impl Learning<'_> {
+    fn measure(
+        &self,
+        model: &Gpt2,
+        split: &EvalSplit,
+        visit: &mut Visit<'_>,
+    ) -> Result<Vec<Metric>, Halt> {
+        let (len, answers) = (self.task.prompt_len(), self.task.answers());
+        let rows = readouts(model, &split.ids, len, answers, visit)?;
+        Ok(behaviour::measure(split, answers, &rows, visit.step))
+    }
+}
+
+fn accuracy(metrics: &[Metric]) -> f64 {
+    let found = metrics
+        .iter()
+        .find(|m| m.split == "val" && m.name == "accuracy");
+    found.map_or(f64::NAN, |m| m.value)
+}
+
+/// 0, 10, 30, 100, 300, 1000 …
+fn is_milestone(step: u64) -> bool {
+    let mut rest = step;
+    while rest > 0 && rest.is_multiple_of(10) {
+        rest /= 10;
+    }
+    step == 0 || (step >= 10 && (rest == 1 || rest == 3))
+}
+
+fn save(model: &Gpt2, visit: &mut Visit<'_>, name: &str) -> Result<(), TrainError> {
+    gpt2::weights::write(&visit.dir.join(name), &model.weights()?)?;
+    visit.keep(name);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milestones() {
+        let all: Vec<u64> = (0..20_000).filter(|&step| is_milestone(step)).collect();
+        assert_eq!(all, [0, 10, 30, 100, 300, 1000, 3000, 10_000]);
+    }
+}
