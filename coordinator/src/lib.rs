@@ -5,10 +5,21 @@
 
 pub mod aggregate;
 pub mod artifacts;
+pub mod auth;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod lease;
 pub mod lifecycle;
+pub mod local_workers;
 pub mod report;
 pub mod results;
+pub mod rpc;
+pub mod serve;
+pub mod service;
+pub mod settle;
+pub mod state_dir;
 pub mod store;
+pub mod submission;
 pub mod sweep;
+pub mod tls;

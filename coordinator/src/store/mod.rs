@@ -18,7 +18,7 @@ mod types;
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use seedbed_proto::result::{FailureReason, JobResult, Provenance};
+use seedbed_proto::result::{Artifact, FailureReason, JobResult, Provenance};
 use seedbed_proto::{BlobDigest, JobKey, SweepId, WorkerId};
 use tokio::sync::watch;
 
@@ -162,6 +162,13 @@ pub trait Store: Send + Sync {
             results.runs.extend(page);
         }
     }
+
+    /// The files of each job of a sweep that is done and only serves others: its
+    /// base models, in the sweep's order.
+    async fn models(&self, sweep: &str) -> Result<Vec<Vec<Artifact>>, StoreError>;
+
+    /// Every job whose result is on record, whichever sweep it belongs to.
+    async fn done_jobs(&self) -> Result<BTreeSet<JobKey>, StoreError>;
 
     /// Records a selection and answers with it as it stands on record: a new
     /// version if it says something new, else the latest one. The version that

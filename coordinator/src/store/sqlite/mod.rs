@@ -22,7 +22,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use seedbed_proto::result::{FailureReason, JobResult, Provenance};
+use seedbed_proto::result::{Artifact, FailureReason, JobResult, Provenance};
 use seedbed_proto::{BlobDigest, JobKey, SweepId, WorkerId};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
@@ -295,6 +295,14 @@ impl Store for SqliteStore {
 
     async fn runs(&self, sweep: &str, from: u64, limit: u32) -> Result<Vec<Run>, StoreError> {
         results::runs(&mut *self.snapshot().await?, sweep, from, limit).await
+    }
+
+    async fn models(&self, sweep: &str) -> Result<Vec<Vec<Artifact>>, StoreError> {
+        results::models(&mut *self.snapshot().await?, sweep).await
+    }
+
+    async fn done_jobs(&self) -> Result<BTreeSet<JobKey>, StoreError> {
+        results::done_jobs(&mut *self.reader().await?).await
     }
 
     async fn record_selection(

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use seedbed_proto::JobKey;
-use seedbed_proto::result::Metric;
+use seedbed_proto::result::{Artifact, Metric};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::row::{self, parse, signed, to_json, unsigned};
@@ -143,6 +143,33 @@ pub(super) async fn runs(
         });
     }
     Ok(runs)
+}
+
+pub(super) async fn models(
+    conn: &mut SqliteConnection,
+    sweep: &str,
+) -> Result<Vec<Vec<Artifact>>, StoreError> {
+    let sweep = row::sweep(conn, sweep).await?;
+    let jobs: Vec<i64> = sqlx::query_scalar(
+        "SELECT j.id FROM sweep_jobs s JOIN jobs j ON j.id = s.job_id
+         WHERE s.sweep_id = ? AND s.point IS NULL AND j.phase = 'done'
+         ORDER BY s.ordinal",
+    )
+    .bind(sweep.id)
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut models = vec![];
+    for job in jobs {
+        models.push(row::artifacts(conn, job).await?);
+    }
+    Ok(models)
+}
+
+pub(super) async fn done_jobs(conn: &mut SqliteConnection) -> Result<BTreeSet<JobKey>, StoreError> {
+    let keys: Vec<String> = sqlx::query_scalar("SELECT key FROM jobs WHERE phase = 'done'")
+        .fetch_all(conn)
+        .await?;
+    keys.iter().map(|key| parse("jobs.key", key)).collect()
 }
 
 #[derive(sqlx::FromRow)]

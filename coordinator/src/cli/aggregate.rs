@@ -1,0 +1,50 @@
+//! `aggregate`: the comparison of a sweep, as far as it has got.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::reach::Reach;
+use super::{ClientArgs, Global, Verdict, client, outputs, show};
+use crate::report;
+use crate::sweep;
+
+/// Computes, prints and writes the comparison of a sweep.
+///
+/// # Errors
+/// If there is no such sweep, or the folder cannot be written.
+pub async fn aggregate(
+    given: &str,
+    out: Option<&Path>,
+    args: &ClientArgs,
+    global: &Global,
+) -> anyhow::Result<Verdict> {
+    let name = client::sweep_name(given)?;
+    if let Some(out) = out {
+        outputs::check_writable(out)?;
+    }
+    let reach = Reach::new(args, &global.state).await?;
+    let results = reach.results(&name).await;
+    reach.close().await;
+    let results = results?;
+    let out = outputs::folder(out, &results.name);
+    let sweep = sweep::parse(&results.name, &results.yaml)?;
+    if results.runs.is_empty() {
+        anyhow::bail!(
+            "sweep {:?} has no runs to compare: it only makes a model",
+            results.name
+        );
+    }
+    let analysis = outputs::write_report(&results, &sweep, &out)?;
+    if global.json {
+        let summary = json!({"sweep": results.name, "runs": results.runs.len(), "out": out});
+        show::print(&summary.to_string());
+    } else {
+        show::print(&report::terminal(&analysis));
+        show::print(&format!(
+            "tables, figures and reports are in {}",
+            out.display()
+        ));
+    }
+    Ok(Verdict::Well)
+}

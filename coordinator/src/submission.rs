@@ -1,0 +1,100 @@
+//! From the text of a sweep file to stored jobs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use seedbed_proto::result::Artifact;
+
+use crate::artifacts::Artifacts;
+use crate::clock::Micros;
+use crate::rpc::RpcError;
+use crate::store::{NewJob, NewJobs, NewSweep, Store, StoreError, Submitted};
+use crate::sweep::{self, Files, Role, Sweep};
+
+/// Jobs that are expanded ahead of their storing: however large the sweep, only
+/// so many are in memory.
+const AHEAD: usize = 256;
+
+/// A sweep file with the files that it names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Submission {
+    /// For messages.
+    pub file_name: String,
+    /// The text.
+    pub yaml: String,
+    /// The files by the path as it stands in the text; their blobs are stored.
+    pub files: BTreeMap<String, Artifact>,
+}
+
+/// Validates, expands and stores; all or nothing. Answers with the sweep's name,
+/// too.
+pub async fn submit(
+    store: &Arc<dyn Store>,
+    artifacts: &Artifacts,
+    submission: Submission,
+    now: Micros,
+) -> Result<(String, Submitted), RpcError> {
+    let sweep = sweep::parse(&submission.file_name, &submission.yaml)?;
+    let digests = submission.files.values().map(|file| file.digest).collect();
+    let missing = artifacts.missing(digests, now).await?;
+    if !missing.is_empty() {
+        return Err(StoreError::MissingBlobs(missing).into());
+    }
+    let mut files = Files {
+        artifacts: submission.files.clone(),
+        configs: BTreeMap::new(),
+    };
+    for file in sweep.files() {
+        if let (Role::Config, Some(stored)) = (file.role, submission.files.get(&file.path)) {
+            let bytes = artifacts.get_bytes(stored.digest).await?;
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            files.configs.insert(file.path, text);
+        }
+    }
+    // What does not fit its files shows here, before anything is stored.
+    drop(sweep::expand(&sweep, &files)?);
+
+    let name = sweep.name.clone();
+    let new = NewSweep {
+        name: name.clone(),
+        yaml: submission.yaml,
+        files: submission.files,
+    };
+    let submitted = store.submit_sweep(new, expanded(sweep, files), now).await?;
+    Ok((name, submitted))
+}
+
+/// The jobs, expanded on a thread of its own while they are stored.
+fn expanded(sweep: Sweep, files: Files) -> NewJobs {
+    let (sender, receiver) = sync_channel(AHEAD);
+    tokio::task::spawn_blocking(move || {
+        let jobs = sweep::expand(&sweep, &files).expect("it was expanded once before");
+        for job in jobs {
+            let job = NewJob::new(&job.spec, job.point, job.title);
+            // The store has given up: its answer says why.
+            if sender.send(Some(job)).is_err() {
+                return;
+            }
+        }
+        // A send that fails here means the same.
+        drop(sender.send(None));
+    });
+    Box::new(Expanded(Some(receiver)))
+}
+
+struct Expanded(Option<Receiver<Option<NewJob>>>);
+
+impl Iterator for Expanded {
+    type Item = NewJob;
+
+    fn next(&mut self) -> Option<NewJob> {
+        let job = self.0.as_ref()?.recv();
+        // A list that only breaks off must not be stored as if it were whole.
+        let job = job.expect("the expansion sends its end, or has panicked itself");
+        if job.is_none() {
+            self.0 = None;
+        }
+        job
+    }
+}
