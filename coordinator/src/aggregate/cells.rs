@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use seedbed_proto::result::{FailureReason, JobPhase, Metric};
 use serde_json::Value;
 
-use crate::sweep::Compare;
 use super::stats::{Estimate, Proportion, estimate, wilson};
 use crate::results::{Point, Run, Selection, label};
+use crate::sweep::Compare;
 
 /// Which number: a metric of a split, of a part of the network or the prompt
 /// where it belongs to one.

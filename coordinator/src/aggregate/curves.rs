@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::cells::{Cell, MetricId, key};
-use crate::sweep::Compare;
 use super::stats::{Estimate, Proportion, estimate, wilson};
 use crate::results::{Point, Run};
+use crate::sweep::Compare;
 
 /// Thresholds of validation accuracy.
 const THRESHOLDS: [f64; 2] = [0.90, 0.95];

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::cells::key;
-use crate::sweep::Compare;
 use crate::results::{Point, Run};
+use crate::sweep::Compare;
 
 /// What one shortcut scores on one split.
 #[derive(Debug, Clone, PartialEq)]

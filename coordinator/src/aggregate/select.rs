@@ -6,10 +6,10 @@ use seedbed_proto::result::JobPhase;
 use serde_json::Value;
 
 use super::cells::key;
-use crate::sweep::Compare;
 use super::in_order;
 use super::stats::mean;
 use crate::results::{Choice, Point, Run, Selection, SweepResults};
+use crate::sweep::Compare;
 
 /// Metrics of which less is better.
 const LESS_IS_BETTER: [&str; 3] = ["loss", "nll", "congruency_cost"];

@@ -112,7 +112,9 @@ impl Artifacts {
         S: Stream<Item = Result<Bytes, E>> + Send,
         E: std::fmt::Display,
     {
-        if self.store.blob_coming(blob, now).await? {
+        let known = self.store.blob_coming(blob, now).await?;
+        // Somebody may have deleted the file by hand: it is then taken anew.
+        if known && self.blobs.has(blob.digest).await? {
             return Ok(true);
         }
         self.blobs.put(blob, chunks).await?;
@@ -174,7 +176,15 @@ impl Artifacts {
         digests: Vec<BlobDigest>,
         now: Micros,
     ) -> Result<Vec<BlobDigest>, ArtifactError> {
-        Ok(self.store.missing_blobs(digests, now).await?)
+        let unknown = self.store.missing_blobs(digests.clone(), now).await?;
+        let mut missing = vec![];
+        for digest in digests {
+            // A file that was deleted by hand is asked for again.
+            if unknown.contains(&digest) || !self.blobs.has(digest).await? {
+                missing.push(digest);
+            }
+        }
+        Ok(missing)
     }
 
     /// Deletes every blob that nothing refers to, and that nobody uploaded or

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::sweep::Compare;
 use crate::results::{Point, Run, SweepResults, label};
+use crate::sweep::Compare;
 
 /// Which axes stand in which column, the same for every file of a sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -269,6 +269,37 @@ async fn garbage_is_collected_once_it_is_old_and_nothing_refers_to_it() {
     assert_eq!(last.blobs, 2);
 }
 
+#[tokio::test]
+async fn a_file_that_was_deleted_by_hand_is_asked_for_again() {
+    let world = World::new().await;
+    let blobs = Blobs::open(&world.folder.path().join("blobs")).expect("opens");
+    let artifacts = Artifacts::new(Arc::new(world.open().await), blobs.clone());
+    let now = world.now();
+    let blob = artifacts
+        .put_bytes("text".into(), now)
+        .await
+        .expect("stored");
+    assert!(
+        artifacts
+            .put(blob, chunks("text"), now)
+            .await
+            .expect("was there")
+    );
+    blobs.delete(blob.digest).await.expect("deleted");
+    let missing = artifacts.missing(vec![blob.digest], now).await;
+    assert_eq!(missing.expect("asks"), [blob.digest]);
+    assert!(
+        !artifacts
+            .put(blob, chunks("text"), now)
+            .await
+            .expect("taken anew")
+    );
+    assert_eq!(
+        artifacts.get_bytes(blob.digest).await.expect("is there"),
+        b"text"
+    );
+}
+
 fn chunks(
     text: &'static str,
 ) -> impl futures::Stream<Item = Result<bytes::Bytes, std::convert::Infallible>> {
