@@ -1,21 +1,13 @@
-//! Scripts against the store: one operation a line, with what it must answer.
-//!
-//! ```text
-//! submit s: a b<a        => jobs=2 new=2 done=0
-//! acquire w1 5           => a@1
-//! complete a@1           => new
-//! ```
-//! `b<a` is a job that needs the result of `a`; `a@1` is the lease of the first
-//! attempt at `a`; `complete a@1 7` brings another result than `complete a@1`. A
-//! line without `=>` must succeed.
+//! A store in a folder of its own, with a clock that a test moves, and names for
+//! what is in it.
 
 mod faults;
+mod interpret;
 mod results;
 mod scripts;
 mod simulation;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use seedbed_proto::job::{
     CorpusPretrain, DeviceKind, Dtype, Engine, JobSpec, Loss, Ops, Optim, Pretrain, SPEC_VERSION,
@@ -29,6 +21,7 @@ use super::sqlite::SqliteStore;
 use super::*;
 use crate::clock::{Clock, ManualClock, Micros};
 use crate::lease::Capability;
+use interpret::{check, show};
 
 const LEASE_SECS: f64 = 8.0;
 
@@ -213,191 +206,5 @@ impl World {
             .leases
             .get(name)
             .unwrap_or_else(|| panic!("the script has no lease {name}"))
-    }
-
-    /// Runs one line and says what came of it, in the script's words.
-    async fn run(&mut self, line: &str) -> Result<String, StoreError> {
-        let now = self.now();
-        let mut words = line.split_whitespace();
-        let operation = words.next().unwrap_or_default();
-        let args: Vec<&str> = words.collect();
-        let secs = |text: &str| text.parse::<f64>().expect("seconds");
-        Ok(match operation {
-            "submit" => {
-                let jobs = args[1..].iter().map(|text| {
-                    let (name, inputs) = text.split_once('<').unwrap_or((text, ""));
-                    let inputs: Vec<_> = inputs.split(',').filter(|i| !i.is_empty()).collect();
-                    job(name, &inputs)
-                });
-                let submitted = self
-                    .submit(args[0].trim_end_matches(':'), jobs.collect())
-                    .await?;
-                let Submitted {
-                    jobs,
-                    jobs_new,
-                    jobs_done,
-                    ..
-                } = submitted;
-                format!("jobs={jobs} new={jobs_new} done={jobs_done}")
-            }
-            "acquire" => {
-                let leased = self
-                    .acquire(args[0], args[1].parse().expect("a number"))
-                    .await?;
-                let show = |job: &Leased| match job.resume {
-                    Some(checkpoint) => format!("{}+{}", self.name(job.lease), checkpoint.step),
-                    None => self.name(job.lease),
-                };
-                leased.iter().map(show).collect::<Vec<_>>().join(" ")
-            }
-            "renew" => {
-                let worker = self.worker(args[0]).await;
-                let mut jobs = vec![];
-                for text in &args[1..] {
-                    let (text, checkpoint) = text.split_once('+').unwrap_or((text, ""));
-                    let Lease { job, token, .. } = self.lease(text);
-                    let checkpoint = self.checkpoint(checkpoint).await;
-                    let step = checkpoint.map_or(7, |c| c.step + 1);
-                    let live = Some(("val.accuracy".to_owned(), 0.5));
-                    jobs.push(Progress {
-                        job,
-                        token,
-                        step,
-                        steps_per_sec: 2.0,
-                        live,
-                        checkpoint,
-                    });
-                }
-                let answers = self.store.renew(worker, jobs, now, LEASE_SECS).await?;
-                let show = |a: &Renewal| format!("{a:?}").to_lowercase();
-                answers.iter().map(show).collect::<Vec<_>>().join(" ")
-            }
-            "complete" => {
-                let lease = self.lease(args[0]);
-                let variant = args.get(1).map_or(0.0, |text| secs(text));
-                let result = result(lease.job, variant);
-                let by = Provenance::default();
-                let recorded = self.store.complete(lease, result, by, now).await?;
-                format!("{recorded:?}").to_lowercase()
-            }
-            "fail" => {
-                let reason = FailureReason::from_name(args[1]).expect("a reason");
-                let (lease, by) = (self.lease(args[0]), Provenance::default());
-                match self
-                    .store
-                    .fail(lease, reason, "it broke".into(), by, now)
-                    .await?
-                {
-                    true => "retry".to_owned(),
-                    false => "failed".to_owned(),
-                }
-            }
-            "release" => {
-                let checkpoint = self.checkpoint(args.get(1).unwrap_or(&"")).await;
-                self.store
-                    .release(self.lease(args[0]), checkpoint, now)
-                    .await?;
-                String::new()
-            }
-            "wait" => {
-                self.clock.advance_secs(secs(args[0]));
-                String::new()
-            }
-            "expire" => {
-                let expired = self.store.expire_due(now).await?;
-                let show = |e: &Expired| {
-                    let end = if e.will_retry { "" } else { "!" };
-                    format!("{}@{}{end}", self.names[&e.job], e.attempt)
-                };
-                expired.iter().map(show).collect::<Vec<_>>().join(" ")
-            }
-            "extend" => {
-                let until = now.plus_secs(secs(args[0]));
-                self.store.extend_running(until).await?.to_string()
-            }
-            "cancel" => self.store.cancel(args[0], now).await?.to_string(),
-            "retry" => self.store.retry(args[0], now).await?.to_string(),
-            "reopen" => {
-                self.reopen().await;
-                String::new()
-            }
-            "status" => show(&self.store.status(args[0]).await?),
-            "failures" => {
-                let status = self.store.status(args[0]).await?;
-                let show =
-                    |f: &FailedJob| format!("{} {} {}", self.names[&f.job], f.reason, f.message);
-                status
-                    .failed
-                    .iter()
-                    .map(show)
-                    .collect::<Vec<_>>()
-                    .join("; ")
-            }
-            other => panic!("the script says {other:?}"),
-        })
-    }
-
-    async fn checkpoint(&self, step: &str) -> Option<Checkpoint> {
-        let digest = self.upload(&format!("checkpoint {step}")).await;
-        let step = step.parse().ok()?;
-        Some(Checkpoint {
-            step,
-            digest,
-            size_bytes: 3,
-        })
-    }
-}
-
-/// "pending=1 done=2 left=100", without zeros.
-fn show(status: &SweepStatus) -> String {
-    let Counts {
-        blocked,
-        pending,
-        running,
-        done,
-        failed,
-        cancelled,
-    } = status.counts;
-    let mut text = String::new();
-    for (name, count) in [
-        ("blocked", blocked),
-        ("pending", pending),
-        ("running", running),
-        ("done", done),
-        ("failed", failed),
-        ("cancelled", cancelled),
-        ("diverged", status.diverged),
-        ("left", status.steps_left),
-    ] {
-        if count > 0 {
-            write!(text, "{name}={count} ").expect("to a string");
-        }
-    }
-    text.trim_end().to_owned()
-}
-
-/// Runs a script; errors are answers too.
-async fn check(script: &str) {
-    let mut world = World::new().await;
-    for line in script
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-    {
-        let (operation, expect) = line.split_once("=>").unwrap_or((line, ""));
-        let actual = match world.run(operation).await {
-            Ok(answer) => answer,
-            Err(error) => format!("error: {error}"),
-        };
-        let expect = expect.trim();
-        // An error's text is long; a script may quote its beginning.
-        let as_expected = match expect.strip_suffix('…') {
-            Some(start) => actual.starts_with(start),
-            None => actual == expect,
-        };
-        assert!(
-            as_expected,
-            "{operation}\n  expected {expect}\n  but got  {actual}"
-        );
     }
 }
