@@ -226,6 +226,10 @@ impl Agent {
             }
             let answer = tokio::select! {
                 answer = self.client.acquire(self.acquire_request(idle)) => answer,
+                () = self.heartbeat.drained(), if self.config.exit_when_drained => {
+                    tracing::info!("nothing left to do, ending");
+                    return Ok(());
+                }
                 () = self.drain.cancelled() => return Ok(()),
             };
             let pause = match answer {
@@ -361,3 +365,6 @@ fn introduction(id: WorkerId, config: &Config, device: &device::Opened) -> v1::R
         label: config.label.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

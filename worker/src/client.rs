@@ -72,16 +72,15 @@ impl From<Status> for CallError {
             Code::Unavailable
             | Code::DeadlineExceeded
             | Code::ResourceExhausted
-            | Code::Cancelled
-            // The coordinator is in trouble; its operator sees why.
-            | Code::Internal => Self::Unavailable(message),
-            Code::Unknown if broken => Self::Unavailable(message),
+            | Code::Cancelled => Self::Unavailable(message),
+            Code::Unknown | Code::Internal if broken => Self::Unavailable(message),
             Code::Aborted => Self::Aborted(message),
             Code::Unauthenticated | Code::PermissionDenied => Self::Unauthorised(message),
             Code::NotFound => Self::NotFound(message),
             Code::DataLoss => Self::Damaged(message),
             code @ (Code::Ok
             | Code::Unknown
+            | Code::Internal
             | Code::InvalidArgument
             | Code::AlreadyExists
             | Code::FailedPrecondition
@@ -411,4 +410,62 @@ fn describe_error(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(status: Status, expect: &str) {
+        let code = status.code();
+        let error = format!("{:?}", CallError::from(status));
+        assert!(error.starts_with(expect), "{code:?}: {error}");
+    }
+
+    #[test]
+    fn each_code_tells_what_to_do() {
+        for (code, expect) in [
+            (Code::Unavailable, "Unavailable"),
+            (Code::DeadlineExceeded, "Unavailable"),
+            (Code::ResourceExhausted, "Unavailable"),
+            (Code::Aborted, "Aborted"),
+            (Code::Unauthenticated, "Unauthorised"),
+            (Code::PermissionDenied, "Unauthorised"),
+            (Code::NotFound, "NotFound"),
+            (Code::DataLoss, "Damaged"),
+            (Code::Internal, "Refused"),
+            (Code::InvalidArgument, "Refused"),
+            (Code::FailedPrecondition, "Refused"),
+            (Code::Unimplemented, "Refused"),
+        ] {
+            check(Status::new(code, "because"), expect);
+        }
+    }
+
+    #[test]
+    fn a_broken_transport_is_called_again_and_its_cause_is_told() {
+        let cause = std::io::Error::other("the wire was cut");
+        let status = Status::from_error(Box::new(cause));
+        assert!(describe(&status).contains("the wire was cut"));
+        check(status, "Unavailable");
+    }
+
+    #[tokio::test]
+    async fn damage_is_not_retried_for_ever() {
+        let server = Server {
+            url: "http://127.0.0.1:1".into(),
+            ca_pem: None,
+            token: None,
+        };
+        let client = Client::new(&server).expect("an address");
+        let mut calls = 0;
+        let answer = client
+            .until_answered(|| {
+                calls += 1;
+                async { Err::<(), _>(CallError::Damaged("x".into())) }
+            })
+            .await;
+        assert!(matches!(answer, Err(CallError::Damaged(_))));
+        assert_eq!(calls, DAMAGED_MAX);
+    }
 }

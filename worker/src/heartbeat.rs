@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use seedbed_proto::{JobKey, LeaseToken, WorkerId, v1};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{CallError, Client};
@@ -167,7 +168,7 @@ pub struct Heartbeat {
     /// The coordinator's latest terms.
     terms: RwLock<v1::RegisterResponse>,
     /// Whether the last answer asked the worker to end.
-    drain: AtomicBool,
+    drain: watch::Sender<bool>,
 }
 
 impl Heartbeat {
@@ -178,7 +179,7 @@ impl Heartbeat {
             leases,
             register,
             terms: RwLock::default(),
-            drain: AtomicBool::new(false),
+            drain: watch::Sender::new(false),
         }
     }
 
@@ -192,9 +193,11 @@ impl Heartbeat {
         Ok(())
     }
 
-    /// Whether the coordinator asked the worker to end.
-    pub fn is_drained(&self) -> bool {
-        self.drain.load(Ordering::Relaxed)
+    /// Waits until the coordinator has asked the worker to end.
+    pub async fn drained(&self) {
+        let mut drain = self.drain.subscribe();
+        let asked = drain.wait_for(|drain| *drain).await;
+        assert!(asked.is_ok(), "its sender is held by self");
     }
 
     /// Beats for ever.
@@ -223,7 +226,7 @@ impl Heartbeat {
                     held.told(told.checkpoint.as_ref());
                 }
                 answer.orders.iter().for_each(|o| self.leases.obey(o));
-                self.drain.store(answer.drain, Ordering::Relaxed);
+                self.drain.send_replace(answer.drain);
                 Ok(())
             }
             Err(CallError::NotFound(_)) => match self.register().await {

@@ -103,7 +103,7 @@ impl Clock {
     fn is_due(&mut self, now: Instant, step: u64, policy: &CheckpointPolicy) -> bool {
         let (since, from) = self.checkpoint;
         let by_time = policy.every.is_some_and(|every| now - since >= every);
-        let by_steps = policy.every_steps > 0 && step - from >= policy.every_steps;
+        let by_steps = policy.every_steps > 0 && step.saturating_sub(from) >= policy.every_steps;
         // Without a new step there is nothing new to keep.
         let due = step > from && (by_time || by_steps);
         if due {

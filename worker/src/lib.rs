@@ -1,9 +1,9 @@
 //! The worker: pulls jobs from a coordinator, runs them, delivers the results.
 //!
 //! Two halves that meet in [`job`]: the agent (`agent`, `client`, `heartbeat`,
-//! `executor`, `spool`, `cache`, `device` and their helpers) knows leases, the network and time;
-//! everything below `job` (`gpt2`, `ops`, `task`, `train`, `behaviour`) knows
-//! none of them and is handed a [`job::RunContext`].
+//! `executor`, `spool`, `cache`, `device` and their helpers) knows leases, the
+//! network and time; everything below `job` (`gpt2`, `ops`, `task`, `train`,
+//! `behaviour`) knows none of them and is handed a [`job::RunContext`].
 
 pub mod agent;
 pub mod attempt;
