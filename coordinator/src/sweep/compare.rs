@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::decode::{block, entries, show, suggestion, unknown, value};
-use super::fields::{COMPARE, Field, Kind, METRICS, axis};
+use super::fields::{COMPARE, METRICS};
+use super::kinds::{Field, Kind};
+use super::paths::axis;
 use super::source::Problems;
 use super::tree::{Node, Tree, join};
 

@@ -353,9 +353,10 @@ fn grouped(n: u64) -> String {
     out
 }
 
+/// In hours, as machines are booked; shorter times in what people say.
 fn hours(hours: f64) -> String {
     match hours {
-        h if h >= 48.0 => format!("{:.0} days", h / 24.0),
+        h if h >= 100.0 => format!("{} h", grouped(h.round() as u64)),
         h if h >= 1.0 => format!("{h:.1} h"),
         h if h * 60.0 >= 1.0 => format!("{:.0} min", h * 60.0),
         h => format!("{:.0} s", (h * 3600.0).ceil()),

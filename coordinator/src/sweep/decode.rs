@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{Bounds, Field, Kind, MODEL};
+use super::fields::MODEL;
+use super::kinds::{Bounds, Field, Kind};
 use super::source::{Problems, Span};
 use super::tree::{Key, Node, Tree, join};
 

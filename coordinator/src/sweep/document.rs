@@ -8,7 +8,9 @@ use super::axes::{Axes, Axis, Pattern, included, patterns};
 use super::check;
 use super::compare::{self, Compare};
 use super::decode::{self, Setting, unknown, value};
-use super::fields::{self, Field, KEEP, Kind, SWEEP};
+use super::fields::{KEEP, SWEEP};
+use super::kinds::{Field, Kind};
+use super::paths;
 use super::source::{Problems, Source, Span, SweepErrors};
 use super::tree::{self, Key, Node, Tree};
 
@@ -200,9 +202,9 @@ impl Reader<'_> {
             }
             raw.keys.insert(field.name, (key, item));
             match field.kind {
-                Kind::Block(block) if !fields::block(field.name).is_empty() => {
+                Kind::Block(block) if !paths::block(field.name).is_empty() => {
                     for (name, setting) in decode::block(block, item, field.name, self.problems) {
-                        let path = fields::path_of(field.name, name)
+                        let path = paths::path_of(field.name, name)
                             .expect("every key of these blocks has a path, see the table's test");
                         raw.stated.insert(path, setting);
                     }
@@ -393,8 +395,8 @@ fn defaults(span: Span) -> BTreeMap<&'static str, Setting> {
     all.insert("init", setting(json!("pretrained"), "init"));
     all.insert("frozen", setting(json!("none"), "frozen"));
     for block in ["task", "train", "engine"] {
-        for Field { name, default, .. } in fields::block(block) {
-            if let (Some(path), Some(text)) = (fields::path_of(block, name), default) {
+        for Field { name, default, .. } in paths::block(block) {
+            if let (Some(path), Some(text)) = (paths::path_of(block, name), default) {
                 all.insert(path, setting(decode::default(text), path));
             }
         }

@@ -15,9 +15,11 @@ use super::check;
 use super::crossing::{Points, Spot};
 use super::decode::Setting;
 use super::document::{Document, Sweep};
-use super::fields::{self, Field};
+use super::fields;
 use super::files::{Files, base_paths};
+use super::kinds::Field;
 use super::model::Model;
+use super::paths;
 use super::source::{Problems, SweepErrors};
 use crate::results::{Point, label};
 
@@ -286,7 +288,7 @@ impl Jobs<'_> {
 fn block<T: DeserializeOwned>(fields: &[Field], name: &str, spot: &Spot) -> T {
     let mut all = Map::new();
     for field in fields.iter().filter(|f| f.name != "untie") {
-        let path = fields::path_of(name, field.name)
+        let path = paths::path_of(name, field.name)
             .expect("every key of a block has a path, see the table's test");
         let setting = spot.get(path);
         let value = match path {

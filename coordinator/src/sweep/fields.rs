@@ -1,118 +1,10 @@
 //! The sweep language as one table: every key with its type, default and
 //! meaning. The decoder, the JSON Schema and the suggestions all read it, so
 //! that they cannot drift apart.
+//!
+//! One table, so one file, however long it grows.
 
-/// What a value may be.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Kind {
-    /// `true` or `false`.
-    Bool,
-    /// A whole number, both ends included.
-    Uint(u64, u64),
-    /// A number.
-    Float(Bounds),
-    /// One of these words.
-    Word(&'static [&'static str]),
-    /// Any text that is not empty.
-    Text,
-    /// A name that can stand in paths and URLs.
-    Name,
-    /// Path of a file or folder.
-    Path,
-    /// Paths of files.
-    Paths,
-    /// `auto`, or a value.
-    Auto(&'static Kind),
-    /// `[smallest, largest]`.
-    Pair,
-    /// Ascending, separate pairs.
-    Bins,
-    /// `online`, or a number of trials.
-    TrainSet,
-    /// How weights start.
-    Init,
-    /// Which weights stay.
-    Frozen,
-    /// A mapping with these keys.
-    Block(&'static [Field]),
-    /// A mapping that says where a base model comes from.
-    Model,
-    /// The name of an axis.
-    AxisName,
-    /// `none`, or axis → how its value is chosen.
-    Select,
-    /// Axis → values.
-    Axes,
-    /// Lists of axis → value.
-    Patterns,
-}
-
-/// What a number may be.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Bounds {
-    /// Smallest.
-    pub min: f64,
-    /// Whether `min` itself is out.
-    pub above: bool,
-    /// Largest.
-    pub max: f64,
-    /// Whether `max` itself is out.
-    pub below: bool,
-}
-
-/// A key of a block.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Field {
-    /// As it stands in the file.
-    pub name: &'static str,
-    /// What it takes.
-    pub kind: Kind,
-    /// The default as JSON; none if the key has to be given, or may be absent.
-    pub default: Option<&'static str>,
-    /// One or two sentences for people.
-    pub doc: &'static str,
-}
-
-const fn field(
-    name: &'static str,
-    kind: Kind,
-    default: Option<&'static str>,
-    doc: &'static str,
-) -> Field {
-    Field {
-        name,
-        kind,
-        default,
-        doc,
-    }
-}
-
-const fn within(min: f64, max: f64) -> Kind {
-    Kind::Float(Bounds {
-        min,
-        above: false,
-        max,
-        below: false,
-    })
-}
-
-const fn above(min: f64, max: f64) -> Kind {
-    Kind::Float(Bounds {
-        min,
-        above: true,
-        max,
-        below: false,
-    })
-}
-
-const fn below(min: f64, max: f64) -> Kind {
-    Kind::Float(Bounds {
-        min,
-        above: false,
-        max,
-        below: true,
-    })
-}
+use super::kinds::{Field, Kind, above, below, field, within};
 
 /// Largest whole number that every JSON reader keeps exact.
 pub const UINT_MAX: u64 = (1 << 53) - 1;
@@ -123,8 +15,10 @@ pub const TASKS: &[&str] = &["ctxdm"];
 pub const TEMPLATES: &[&str] = &["T0", "T1", "T2", "T3"];
 
 const SCHEDULES: Kind = Kind::Word(&["constant", "linear", "cosine"]);
-const SEED: Kind = Kind::Uint(0, UINT_MAX);
-const LEARNING_RATE: Kind = above(0.0, 1.0);
+/// Seeds.
+pub const SEED: Kind = Kind::Uint(0, UINT_MAX);
+/// Peak learning rates.
+pub const LEARNING_RATE: Kind = above(0.0, 1.0);
 
 /// A whole sweep document.
 pub const SWEEP: &[Field] = &[
@@ -541,130 +435,9 @@ pub const METRICS: &[&str] = &[
     "logit_difference",
 ];
 
-/// An axis: a path into a document that may vary.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AxisField {
-    /// Its path: `seed`, `learning_rate`, `train.batch`.
-    pub path: &'static str,
-    /// What its values are.
-    pub kind: Kind,
-    /// For people.
-    pub doc: &'static str,
-}
-
-/// Axes that are not keys of a block.
-const BARE_AXES: &[AxisField] = &[
-    AxisField {
-        path: "seed",
-        kind: SEED,
-        doc: "The replicate: initial weights and data order.",
-    },
-    AxisField {
-        path: "init",
-        kind: Kind::Init,
-        doc: "How the weights start; `pretrained` unless given.",
-    },
-    AxisField {
-        path: "frozen",
-        kind: Kind::Frozen,
-        doc: "Which weights stay; `none` unless given.",
-    },
-    AxisField {
-        path: "learning_rate",
-        kind: LEARNING_RATE,
-        doc: "Peak learning rate.",
-    },
-    AxisField {
-        path: "model",
-        kind: Kind::Model,
-        doc: "The base model.",
-    },
-];
-
-/// Paths in blocks, in the table's order, under names that live as long as the
-/// program: settings and points are keyed by them.
-macro_rules! axis_paths {
-    ($($block:literal: [$($key:literal),* $(,)?]),* $(,)?) => {
-        &[$($(($block, $key, concat!($block, ".", $key))),*),*]
-    };
-}
-
-const PATHS: &[(&str, &str, &str)] = axis_paths! {
-    "task": ["name", "template", "range", "bins", "train", "bos", "random_labels", "split_seed",
-        "eval_trials"],
-    "train": ["steps", "batch", "schedule", "warmup", "clip", "weight_decay", "beta1", "beta2",
-        "epsilon", "loss", "eval_every", "untie"],
-    "engine": ["device", "ops", "dtype", "micro_batch"],
-};
-
-/// The fields of a block whose keys may be axes.
-pub fn block(name: &str) -> &'static [Field] {
-    match name {
-        "task" => TASK,
-        "train" => TRAIN,
-        "engine" => ENGINE,
-        _ => &[],
-    }
-}
-
-/// The path of a block's key. `train.learning_rate` goes by its short name.
-pub fn path_of(block: &str, key: &str) -> Option<&'static str> {
-    if (block, key) == ("train", "learning_rate") {
-        return Some("learning_rate");
-    }
-    PATHS
-        .iter()
-        .find(|(b, k, _)| (*b, *k) == (block, key))
-        .map(|(_, _, path)| *path)
-}
-
-/// Everything that may vary.
-pub fn axes() -> impl Iterator<Item = AxisField> {
-    let nested = PATHS
-        .iter()
-        // The splits are one for a whole sweep: else arms would not compare.
-        .filter(|(_, _, path)| *path != "task.split_seed")
-        .map(|(name, key, path)| {
-            let field = block(name)
-                .iter()
-                .find(|f| f.name == *key)
-                .expect("every path of the list names a field, see the test");
-            AxisField {
-                path,
-                kind: field.kind,
-                doc: field.doc,
-            }
-        });
-    BARE_AXES.iter().copied().chain(nested)
-}
-
-/// The axis of this name, under either of its names.
-pub fn axis(name: &str) -> Option<AxisField> {
-    let name = if name == "train.learning_rate" {
-        "learning_rate"
-    } else {
-        name
-    };
-    axes().find(|axis| axis.path == name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_field_of_a_block_has_a_path_and_every_path_a_field() {
-        let mut fields = 0;
-        for name in ["task", "train", "engine"] {
-            for field in block(name) {
-                assert!(path_of(name, field.name).is_some(), "{name}.{}", field.name);
-                fields += 1;
-            }
-        }
-        // learning_rate goes by a name of its own.
-        assert_eq!(fields, PATHS.len() + 1);
-        assert!(axes().count() >= PATHS.len());
-    }
 
     #[test]
     fn defaults_are_json() {

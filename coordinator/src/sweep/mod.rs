@@ -19,12 +19,15 @@ pub mod document;
 pub mod expand;
 pub mod fields;
 pub mod files;
+pub mod kinds;
 pub mod model;
+pub mod paths;
 pub mod schema;
 pub mod source;
 #[cfg(test)]
 mod tests;
 mod tree;
+pub mod values;
 
 pub use compare::{Compare, Select};
 pub use cost::{Plan, plan};

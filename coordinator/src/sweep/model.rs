@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::decode::{Setting, block, with_defaults};
-use super::fields::{Field, Kind, PRETRAIN};
+use super::fields::PRETRAIN;
+use super::kinds::{Field, Kind};
 use super::source::{Problems, Span};
 use super::tree::{Node, Tree, join};
 

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{self, Bounds, Field, Kind, METRICS, SWEEP, TRAIN};
+use super::fields::{METRICS, MODEL, SWEEP, TRAIN};
+use super::kinds::{Bounds, Field, Kind};
+use super::paths;
 
 /// The schema of one document of a sweep file.
 pub fn schema() -> Value {
@@ -79,8 +81,8 @@ fn of(kind: &Kind) -> Value {
             ]),
         ]}),
         Kind::Block(fields) => block(fields),
-        Kind::Model => block(fields::MODEL),
-        Kind::AxisName => json!({ "enum": fields::axes().map(|a| a.path).collect::<Vec<_>>() }),
+        Kind::Model => block(MODEL),
+        Kind::AxisName => json!({ "enum": paths::axes().map(|a| a.path).collect::<Vec<_>>() }),
         Kind::Select => {
             let metrics: Vec<_> = METRICS.iter().map(|m| format!("val.{m}")).collect();
             let by = json!({
@@ -132,7 +134,7 @@ fn one_of<const N: usize>(keys: [(&str, Value); N]) -> Value {
 
 /// Axis → value or values.
 fn pattern() -> Value {
-    let properties: Map<_, _> = fields::axes()
+    let properties: Map<_, _> = paths::axes()
         .filter(|axis| axis.path != "seed")
         .map(|axis| {
             let value = of(&axis.kind);
@@ -155,7 +157,7 @@ fn axes() -> Value {
         json!({ "type": "array", "minItems": 2, "maxItems": 3, "items": { "type": "number" } });
     let mut all: Map<String, Value> = Map::new();
     let mut zipped: Map<String, Value> = Map::new();
-    let named = fields::axes().map(|a| (a.path, a.kind, a.doc));
+    let named = paths::axes().map(|a| (a.path, a.kind, a.doc));
     let long_name = (
         "train.learning_rate",
         learning_rate,

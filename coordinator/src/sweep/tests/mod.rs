@@ -1,5 +1,6 @@
 //! The language, seen from outside.
 
+mod disk;
 mod language;
 mod plans;
 mod schema;

@@ -85,6 +85,8 @@ fn sweeps() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn expansion_is_deterministic_and_keys_are_unique(text in sweeps()) {
         let (first, second) = (jobs(&text), jobs(&text));
