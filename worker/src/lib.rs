@@ -21,6 +21,7 @@ pub mod heartbeat;
 pub mod host;
 pub mod hub;
 pub mod job;
+pub mod memory;
 pub mod ops;
 pub mod sample;
 pub mod spool;

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::Parser;
 use seedbed_worker::cli::{Cli, Command};
 use seedbed_worker::config::{self, Config};
-use seedbed_worker::{agent, job};
+use seedbed_worker::{agent, job, memory};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
+    memory::keep_pages();
     set_threads(config::threads(&cli.agent));
     if let Some(Command::Sample(args)) = &cli.command {
         println!("{}", seedbed_worker::sample::run(args)?);
