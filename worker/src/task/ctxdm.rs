@@ -66,7 +66,7 @@ pub fn build(spec: &Task) -> Result<Box<dyn TaskKind>, TaskError> {
         slot("motion_left"),
         slot("motion_right"),
     ];
-    let count = bins.len();
+    let count = bins.count();
     Ok(Box::new(Ctxdm {
         template,
         bins,

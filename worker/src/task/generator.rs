@@ -100,14 +100,9 @@ impl Bins {
         })
     }
 
-    /// How many bins.
-    pub fn len(&self) -> usize {
+    /// How many bins; at least one.
+    pub fn count(&self) -> usize {
         self.bins.len()
-    }
-
-    /// Never: there is at least one bin.
-    pub fn is_empty(&self) -> bool {
-        self.bins.is_empty()
     }
 
     /// The smallest number.

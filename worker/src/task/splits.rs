@@ -112,7 +112,7 @@ impl Partition {
     ) -> Result<Vec<Trial>, TaskError> {
         let cells = task.cells();
         let each = trials as usize / cells;
-        if each == 0 || trials as usize % cells != 0 {
+        if each == 0 || !(trials as usize).is_multiple_of(cells) {
             return Err(TaskError::EvalTrials {
                 eval_trials: trials,
                 cells,

@@ -141,6 +141,19 @@ fn the_wordings_are_those_of_the_templates() {
 }
 
 #[test]
+fn the_vocabulary_holds_every_word_of_every_template() {
+    let (tokenizer, words) = (tokenizer(), vocabulary());
+    for template in ["T0", "T1", "T2", "T3"] {
+        let prepared = prepare(&spec(template, [0, 361], &DEFAULT_BINS));
+        for &id in &prepared.train_batch(0, 0, 72).ids {
+            let text = tokenizer.decode(&[id], false).expect("decodable");
+            let mark = text.chars().all(|c| c.is_ascii_punctuation());
+            assert!(mark || words.contains(&text), "{template}: {text:?}");
+        }
+    }
+}
+
+#[test]
 fn slots_stand_where_they_are_said_to() {
     let tokenizer = tokenizer();
     for template in ["T0", "T1", "T2", "T3"] {
