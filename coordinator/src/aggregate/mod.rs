@@ -12,6 +12,8 @@
 mod cells;
 mod compare;
 mod curves;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod floors;
 mod pairs;
 mod select;
@@ -243,3 +245,6 @@ fn block_axes(cells: &[Cell]) -> Vec<String> {
     );
     axes
 }
+
+#[cfg(test)]
+mod tests;

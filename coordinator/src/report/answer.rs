@@ -1,10 +1,10 @@
 //! Question and answer in plain words.
 
 use super::SEALED;
-use super::format::{count, p_value, signed_with_interval, with_interval, words};
+use super::format::{count, number, p_value, sentence, signed_with_interval, with_interval, words};
 use super::tables::test_words;
-use crate::aggregate::stats::CONFIRMATORY_FROM;
-use crate::aggregate::{Analysis, Comparison};
+use crate::aggregate::stats::{CONFIRMATORY_FROM, Estimate, Paired};
+use crate::aggregate::{Analysis, Comparison, Reach};
 
 /// The question that the sweep asks.
 pub(super) fn question(a: &Analysis) -> String {
@@ -21,7 +21,7 @@ pub(super) fn question(a: &Analysis) -> String {
     }
 }
 
-/// The answer, a sentence or two per comparison.
+/// The answer: a sentence or two per comparison, and how soon the arms learnt.
 pub(super) fn answer(a: &Analysis) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     if a.sealed() {
@@ -29,12 +29,29 @@ pub(super) fn answer(a: &Analysis) -> Vec<String> {
             "No answer yet: test results are {SEALED}. What follows is validation."
         ));
     }
-    let several = a.headline().count() > 1 && a.blocks().len() > 1;
-    lines.extend(a.headline().map(|c| verdict(a, c, several)));
-    if a.baseline.is_none() {
-        lines.push("There is one arm only: nothing is compared.".to_owned());
-    } else if a.headline().next().is_none() {
-        lines.push("No arm can be compared yet: no finished pair of twins.".to_owned());
+    let comparisons: Vec<&Comparison> = a.headline().collect();
+    match comparisons.as_slice() {
+        [] if a.baseline.is_none() => {
+            lines.push("There is one arm only: nothing is compared.".to_owned());
+        }
+        [] => lines.push("No arm can be compared yet: no finished pair of twins.".to_owned()),
+        [c] => lines.push(format!("{}: {}", subject(a), in_full(a, c))),
+        [first, ..] => {
+            lines.push(format!(
+                "{}, mean difference within seeds from {}:",
+                subject(a),
+                first.baseline
+            ));
+            lines.extend(comparisons.iter().map(|c| in_short(a, c)));
+        }
+    }
+    if let [block] = a.blocks().as_slice() {
+        let reach: Vec<&Reach> = a
+            .reach
+            .iter()
+            .filter(|r| r.chosen && &&r.block == block)
+            .collect();
+        lines.extend(speed(a, &reach));
     }
     if a.exploratory() {
         lines.push(format!(
@@ -45,23 +62,57 @@ pub(super) fn answer(a: &Analysis) -> Vec<String> {
     lines
 }
 
-fn verdict(a: &Analysis, c: &Comparison, several: bool) -> String {
-    let place = if several {
-        format!(" ({})", a.block_label(&c.block))
+/// "Incongruent accuracy on test_iid".
+fn subject(a: &Analysis) -> String {
+    format!("{} on {}", sentence(&words(&a.primary)), a.headline_split)
+}
+
+fn in_full(a: &Analysis, c: &Comparison) -> String {
+    let Some(r) = &c.result else {
+        return refusal(c);
+    };
+    let mean = |arm: &str| own(a, c, arm).map_or_else(|| "NA".to_owned(), with_interval);
+    format!(
+        "{}. {} {}, {} {}; difference within seeds {} over {} ({} p = {}).",
+        side(c, r),
+        sentence(&c.arm),
+        mean(&c.arm),
+        c.baseline,
+        mean(&c.baseline),
+        signed_with_interval(&r.difference),
+        count(c.pairs.len(), "pair"),
+        test_words(c.pairs.len()),
+        p_value(r.p),
+    )
+}
+
+fn in_short(a: &Analysis, c: &Comparison) -> String {
+    let place = if a.blocks().len() > 1 {
+        format!("{}: ", a.block_label(&c.block))
     } else {
         String::new()
     };
-    let metric = words(&a.primary);
-    let split = &a.headline_split;
-    let Some(r) = &c.result else {
-        return format!(
-            "{} against {}{place}: not compared, {} with both twins.",
-            c.arm,
-            c.baseline,
-            count(c.pairs.len(), "seed")
-        );
-    };
-    let side = match r.difference.interval {
+    match &c.result {
+        Some(r) => format!(
+            "{place}{}, {}.",
+            side(c, r),
+            signed_with_interval(&r.difference)
+        ),
+        None => format!("{place}{} {}", c.arm, refusal(c)),
+    }
+}
+
+fn refusal(c: &Comparison) -> String {
+    format!(
+        "not compared with {}: {} with both twins, at least 2 are needed.",
+        c.baseline,
+        count(c.pairs.len(), "seed")
+    )
+}
+
+/// What the interval of the difference allows to say.
+fn side(c: &Comparison, r: &Paired) -> String {
+    match r.difference.interval {
         Some((low, _)) if low > 0.0 => format!("{} is higher than {}", c.arm, c.baseline),
         Some((_, high)) if high < 0.0 => format!("{} is lower than {}", c.arm, c.baseline),
         Some(_) => format!(
@@ -72,29 +123,36 @@ fn verdict(a: &Analysis, c: &Comparison, several: bool) -> String {
             "{} and {} differ by the same in every seed",
             c.arm, c.baseline
         ),
-    };
-    format!(
-        "{metric} on {split}{place}: {side}. {} {}, {} {}; paired difference {} over {} \
-         ({} p = {}).",
-        c.arm,
-        own(a, c, &c.arm),
-        c.baseline,
-        own(a, c, &c.baseline),
-        signed_with_interval(&r.difference),
-        count(c.pairs.len(), "seed"),
-        test_words(c.pairs.len()),
-        p_value(r.p),
-    )
+    }
 }
 
 /// An arm's own mean.
-fn own(a: &Analysis, c: &Comparison, arm: &str) -> String {
-    let cell = a
-        .cells
+fn own<'a>(a: &'a Analysis, c: &Comparison, arm: &str) -> Option<&'a Estimate> {
+    let here =
+        |cell: &&crate::aggregate::Cell| cell.chosen && cell.arm == arm && cell.block == c.block;
+    a.cells
         .iter()
-        .find(|cell| cell.chosen && cell.arm == arm && cell.block == c.block);
-    let Some(e) = cell.and_then(|cell| cell.estimate(&a.headline_split, &a.primary)) else {
-        return "NA".to_owned();
-    };
-    with_interval(e)
+        .find(here)?
+        .estimate(&a.headline_split, &a.primary)
+}
+
+/// How soon the arms passed the highest threshold that any seed passed.
+fn speed(a: &Analysis, reach: &[&Reach]) -> Option<String> {
+    let passed = reach.iter().filter(|r| r.reached.hits > 0);
+    let threshold = passed.map(|r| r.threshold).max_by(f64::total_cmp)?;
+    let arms = reach.iter().filter(|r| r.threshold == threshold).map(|r| {
+        format!(
+            "{} {} ({} of {})",
+            r.arm,
+            r.median,
+            r.reached.hits,
+            count(r.reached.of, "seed")
+        )
+    });
+    Some(format!(
+        "Median number of steps to {} accuracy on {}: {}.",
+        number(threshold),
+        a.selection_split,
+        arms.collect::<Vec<_>>().join(", ")
+    ))
 }

@@ -62,7 +62,10 @@ pub(super) fn or_na(value: Option<f64>, show: fn(f64) -> String) -> String {
 
 /// A metric's or an axis' name in words: `incongruent accuracy`.
 pub(super) fn words(name: &str) -> String {
-    name.replace('_', " ")
+    match name {
+        "nll" => "negative log-likelihood".to_owned(),
+        name => name.replace('_', " "),
+    }
 }
 
 /// `1 seed`, `6 seeds`.

@@ -31,3 +31,6 @@ pub const PROVENANCE_MARK: &str = "<!-- provenance: what follows depends on mach
 
 /// In place of test results while runs are unsettled.
 pub(crate) const SEALED: &str = "sealed until every run has settled";
+
+#[cfg(test)]
+mod tests;

@@ -109,9 +109,8 @@ pub(super) fn failures(results: &SweepResults) -> Table {
         .into_iter()
         .filter(|a| !matches!(a.outcome.as_str(), "done" | "running"))
         .map(|a| {
-            let key = a.job_key.to_string();
             vec![
-                key.chars().take(12).collect(),
+                a.job_key.short(),
                 a.attempt.to_string(),
                 a.worker.clone(),
                 a.outcome.clone(),

@@ -31,11 +31,11 @@ pub(super) fn surface(a: &Analysis) -> Table {
         table = table.number(axis.clone());
     }
     for split in &splits {
-        table = table.number(format!("{split} {metric}"));
+        table = table.number(split.clone());
     }
     let accuracy = extra_accuracy(a);
     if accuracy {
-        table = table.number(format!("{} accuracy", a.headline_split));
+        table = table.number("accuracy");
     }
     table = table.number("n");
 
@@ -369,16 +369,25 @@ fn difference(c: &Comparison) -> [String; 6] {
 }
 
 fn surface_note(a: &Analysis) -> String {
-    let mut note = format!(
+    let mut note = String::new();
+    if extra_accuracy(a) {
+        note.push_str(&format!(
+            "accuracy: over all trials of {}. ",
+            a.headline_split
+        ));
+    }
+    note.push_str(&format!(
         "n: seeds behind the mean of those planned. Interval: {}.",
         method_words(a.seeds.len())
-    );
+    ));
+    let marked = a.cells.iter().any(|c| value(a, c).contains(CHOSEN));
     if let Some(select) = &a.compare.select {
         match &a.selection {
-            Some(s) => note.push_str(&format!(
+            Some(s) if marked => note.push_str(&format!(
                 " {CHOSEN}: chosen by the mean of {} over seeds (selection {}).",
                 select.by, s.version
             )),
+            Some(_) => {}
             None => note.push_str(&format!(" Test splits: {SEALED}.")),
         }
         if a.cells.iter().any(|c| c.at_edge) {

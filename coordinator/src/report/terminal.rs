@@ -1,7 +1,7 @@
 //! The tables for a terminal of 100 columns.
 
 use comfy_table::{
-    Cell, CellAlignment, ContentArrangement, ContentLineStyle, LineStyle, Table as Grid, TableStyle,
+    Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table as Grid, TableStyle,
 };
 use seedbed_proto::result::JobPhase;
 
@@ -13,18 +13,22 @@ use crate::aggregate::Analysis;
 /// Columns that the tables may take.
 const WIDTH: u16 = 100;
 
+/// More lines than this are not an answer in words.
+const LINES_MAX: usize = 10;
+
 /// A line under the head and nothing else: rows are short, and vertical lines
 /// cost three columns each.
-const STYLE: TableStyle = TableStyle::new()
-    .header_separator(LineStyle::none().fill('─').junction('─'))
-    .header_lines(ContentLineStyle::none().junction(' '))
-    .content_lines(ContentLineStyle::none().junction(' '));
+const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─'));
 
 /// What the sweep says, for a terminal.
 pub fn terminal(a: &Analysis) -> String {
     let mut text = format!("{}\n", head(a));
-    for line in answer::answer(a) {
-        text.push_str(&format!("{}\n", wrap(&line, "")));
+    let answer = answer::answer(a);
+    // The table of differences says the same, and shorter where there are many.
+    if answer.len() <= LINES_MAX {
+        for line in answer {
+            text.push_str(&format!("{}\n", wrap(&line, "")));
+        }
     }
     for table in [tables::surface(a), tables::differences(a)] {
         if !table.is_empty() {
@@ -70,7 +74,7 @@ fn grid(table: &Table) -> String {
         .force_no_tty()
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(WIDTH)
-        .set_header(table.columns.iter().map(|c| &c.head));
+        .set_header((0..table.columns.len()).map(|i| head_lines(table, i)));
     for (i, section) in table.sections.iter().enumerate() {
         if i > 0 {
             grid.add_row(table.columns.iter().map(|_| " "));
@@ -82,10 +86,32 @@ fn grid(table: &Table) -> String {
     for (column, spec) in grid.column_iter_mut().zip(&table.columns) {
         if spec.numeric {
             column.set_cell_alignment(CellAlignment::Right);
+            // Names may be broken, numbers may not.
+            column.set_constraint(ColumnConstraint::ContentWidth);
         }
     }
     let lines = grid.lines().map(|line| line.trim_end().to_owned());
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A column's head, broken where it is wider than everything below it.
+fn head_lines(table: &Table, column: usize) -> String {
+    let width = |text: &str| text.chars().count();
+    let rows = table.sections.iter().flatten();
+    let below = rows.map(|row| width(&row[column])).max().unwrap_or(0);
+    let mut head = String::new();
+    for word in table.columns[column].head.split(' ') {
+        let line = head.rsplit('\n').next().map_or(0, width);
+        if !head.is_empty() {
+            head.push(if line + 1 + width(word) > below {
+                '\n'
+            } else {
+                ' '
+            });
+        }
+        head.push_str(word);
+    }
+    head
 }
 
 /// Breaks a text at spaces; later lines are indented by two more.

@@ -49,6 +49,13 @@ pub fn write(a: &Analysis, results: &SweepResults, out: &Path) -> Result<(), Rep
     if !exists {
         fs::create_dir_all(parent).map_err(name(out))?;
     }
+    // A rename onto a folder would fail when others had been put in place.
+    for (file, _) in contents() {
+        let target = out.join(file);
+        if target.is_dir() {
+            return Err(name(&target)(io::ErrorKind::IsADirectory.into()));
+        }
+    }
     let staging = tempfile::Builder::new()
         .prefix(".seedbed-")
         // Before the umask: as any folder that a person makes.

@@ -66,9 +66,17 @@ pub(in super::super) fn learning_curves(
         title: format!("{} on {split} while learning", sentence(&words(metric))),
         svg: svg.finish(&format!("Learning curves of {name} by arm")),
         caption: format!(
-            "Thick line: mean over n = {n} seeds; band: 95 % interval ({}); thin lines: each seed. \
-             Dashed: what shortcuts score on the same trials.{}",
+            "Thick line: mean over n = {n} seeds; band: 95 % interval ({}); thin lines: each \
+             seed.{}{}",
             method_words(n),
+            if a.floors
+                .iter()
+                .any(|f| f.split == split && f.metric == metric)
+            {
+                " Dashed: what shortcuts score on the same trials."
+            } else {
+                ""
+            },
             at_chosen(a)
         ),
     })

@@ -51,7 +51,7 @@ pub(in super::super) fn paired_dots(a: &Analysis, styles: &Styles) -> Option<Fig
         let twins = Frame {
             left: left + 64.0,
             top: top + 34.0,
-            right: left + 250.0,
+            right: left + 270.0,
             bottom: top + PANEL_HEIGHT - 56.0,
         };
         twins.title(
@@ -67,8 +67,8 @@ pub(in super::super) fn paired_dots(a: &Analysis, styles: &Styles) -> Option<Fig
         draw_twins(&mut svg, twins, &y, a, c, styles);
 
         let aside = Frame {
-            left: left + 318.0,
-            right: left + 410.0,
+            left: left + 340.0,
+            right: left + 430.0,
             ..twins
         };
         let y = Scale::linear(difference_domain, aside.upwards());
@@ -120,8 +120,8 @@ fn draw_twins(
             .estimate(&c.metric.split, &c.metric.name)
     };
     for (x, aside, arm) in [
-        (left, frame.left + 0.12 * width, &c.baseline),
-        (right, frame.left + 0.88 * width, &c.arm),
+        (left, frame.left + 0.1 * width, &c.baseline),
+        (right, frame.left + 0.9 * width, &c.arm),
     ] {
         let style = styles.of(arm);
         for p in &c.pairs {
@@ -154,8 +154,10 @@ fn draw_differences(svg: &mut Svg, frame: Frame, y: &Scale, c: &Comparison, styl
         bar(svg, aside, y, &r.difference, style);
     }
     let middle = ((frame.left + frame.right) / 2.0, frame.bottom + 18.0);
-    let text = format!("{} − {}", c.arm, c.baseline);
-    svg.text(middle, Anchor::Middle, Font::new(12.0, MUTED), &text);
+    let below = (middle.0, middle.1 + 15.0);
+    let font = Font::new(12.0, MUTED);
+    svg.text(middle, Anchor::Middle, font, &format!("{} −", c.arm));
+    svg.text(below, Anchor::Middle, font, &c.baseline);
 }
 
 /// A mean with its interval, upright.
