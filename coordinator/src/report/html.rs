@@ -136,7 +136,7 @@ fn legend(a: &Analysis, styles: &Styles) -> Markup {
                 @let style = styles.of(arm);
                 li { (PreEscaped(style.swatch())) " " (arm) }
             }
-            li { span.dash {} " floors: what shortcuts that ignore the cue score" }
+            li { span.dash {} " floors: what shortcuts score" }
         }
     }
 }

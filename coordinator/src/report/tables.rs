@@ -9,9 +9,9 @@ use crate::aggregate::stats::{self, Method};
 use crate::aggregate::{Analysis, Cell, Comparison, Steps};
 use crate::results::Point;
 
-/// Stands at the chosen value of the selected axis.
+/// Stands before the chosen value of the selected axis.
 const CHOSEN: &str = "*";
-/// Stands at a choice that ends its grid.
+/// Stands before a choice that ends its grid.
 const AT_EDGE: &str = "!";
 
 /// Arm × selected axis × frozen set, with the floors in the same columns.
@@ -211,6 +211,14 @@ pub(super) fn method_words(n: usize) -> &'static str {
     }
 }
 
+/// "n = 6", "n = 4 to 6": the replicates behind the numbers of a figure.
+pub(super) fn n_words(n: impl Iterator<Item = usize> + Clone) -> String {
+    match (n.clone().min(), n.max()) {
+        (Some(least), Some(most)) if least < most => format!("n = {least} to {most}"),
+        (_, most) => format!("n = {}", most.unwrap_or(0)),
+    }
+}
+
 /// "exact sign-flip test", for captions.
 pub(super) fn test_words(n: usize) -> &'static str {
     if n >= stats::BOOTSTRAP_FROM {
@@ -254,8 +262,8 @@ fn value(a: &Analysis, cell: &Cell) -> String {
         .iter()
         .any(|c| c.arm == cell.arm && c.block == cell.block && c.value != cell.value);
     match (cell.chosen && several, cell.at_edge) {
-        (true, true) => format!("{} {CHOSEN}{AT_EDGE}", cell.value_label()),
-        (true, false) => format!("{} {CHOSEN}", cell.value_label()),
+        (true, true) => format!("{CHOSEN}{AT_EDGE} {}", cell.value_label()),
+        (true, false) => format!("{CHOSEN} {}", cell.value_label()),
         _ => cell.value_label(),
     }
 }

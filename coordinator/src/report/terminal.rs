@@ -74,7 +74,7 @@ fn grid(table: &Table) -> String {
         .force_no_tty()
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(WIDTH)
-        .set_header((0..table.columns.len()).map(|i| head_lines(table, i)));
+        .set_header(heads(table));
     for (i, section) in table.sections.iter().enumerate() {
         if i > 0 {
             grid.add_row(table.columns.iter().map(|_| " "));
@@ -94,24 +94,35 @@ fn grid(table: &Table) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A column's head, broken where it is wider than everything below it.
-fn head_lines(table: &Table, column: usize) -> String {
+/// The heads of the columns; if the table is too wide for them, those that are
+/// wider than everything below are broken.
+fn heads(table: &Table) -> Vec<String> {
     let width = |text: &str| text.chars().count();
-    let rows = table.sections.iter().flatten();
-    let below = rows.map(|row| width(&row[column])).max().unwrap_or(0);
-    let mut head = String::new();
-    for word in table.columns[column].head.split(' ') {
-        let line = head.rsplit('\n').next().map_or(0, width);
-        if !head.is_empty() {
-            head.push(if line + 1 + width(word) > below {
-                '\n'
-            } else {
-                ' '
-            });
-        }
-        head.push_str(word);
+    let below = |column: usize| {
+        let rows = table.sections.iter().flatten();
+        rows.map(|row| width(&row[column])).max().unwrap_or(0)
+    };
+    let columns = || table.columns.iter().enumerate();
+    // Two columns of space go with each.
+    let whole: usize = columns().map(|(i, c)| width(&c.head).max(below(i)) + 2).sum();
+    if whole <= usize::from(WIDTH) {
+        return columns().map(|(_, c)| c.head.clone()).collect();
     }
-    head
+    columns().map(|(i, c)| broken(&c.head, below(i))).collect()
+}
+
+fn broken(head: &str, width: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for word in head.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join("\n")
 }
 
 /// Breaks a text at spaces; later lines are indented by two more.

@@ -9,7 +9,7 @@ use super::style::{FLOOR, Styles};
 use super::svg::{Stroke, Svg};
 use crate::aggregate::{Analysis, Curve, MetricId};
 use crate::report::format::{number, sentence, words};
-use crate::report::tables::method_words;
+use crate::report::tables::{method_words, n_words};
 use crate::results::Point;
 
 const WIDTH: f64 = 900.0;
@@ -58,16 +58,17 @@ pub(in super::super) fn learning_curves(
         frame.title(&mut svg, &a.block_label(block));
         panel(&mut svg, frame, a, styles, &here, &name);
     }
-    let n = curves
+    let seeds = curves
         .iter()
-        .flat_map(|c| c.points.iter().map(|p| p.estimate.n))
-        .max()?;
+        .flat_map(|c| c.points.iter().map(|p| p.estimate.n));
+    let n = seeds.clone().max()?;
     Some(Figure {
         title: format!("{} on {split} while learning", sentence(&words(metric))),
         svg: svg.finish(&format!("Learning curves of {name} by arm")),
         caption: format!(
-            "Thick line: mean over n = {n} seeds; band: 95 % interval ({}); thin lines: each \
+            "Thick line: mean over {} seeds; band: 95 % interval ({}); thin lines: each \
              seed.{}{}",
+            n_words(seeds),
             method_words(n),
             if a.floors
                 .iter()

@@ -10,7 +10,7 @@ use super::svg::{Anchor, Font, Stroke, Svg};
 use crate::aggregate::stats::Estimate;
 use crate::aggregate::{Analysis, Comparison};
 use crate::report::format::{number, sentence, signed, words};
-use crate::report::tables::method_words;
+use crate::report::tables::{method_words, n_words};
 
 const WIDTH: f64 = 900.0;
 const PANEL_WIDTH: f64 = 450.0;
@@ -19,7 +19,8 @@ const PANEL_HEIGHT: f64 = 340.0;
 /// One panel for each comparison that answers the question; `None` without any.
 pub(in super::super) fn paired_dots(a: &Analysis, styles: &Styles) -> Option<Figure> {
     let comparisons: Vec<&Comparison> = a.headline().filter(|c| !c.pairs.is_empty()).collect();
-    let n = comparisons.iter().map(|c| c.pairs.len()).max()?;
+    let pairs = comparisons.iter().map(|c| c.pairs.len());
+    let n = pairs.clone().max()?;
     let floors = |c: &Comparison| -> Vec<f64> {
         let here = |f: &&crate::aggregate::Floor| {
             f.block == c.block && f.split == c.metric.split && f.metric == c.metric.name
@@ -82,9 +83,10 @@ pub(in super::super) fn paired_dots(a: &Analysis, styles: &Styles) -> Option<Fig
         ),
         svg: svg.finish("Paired dots by seed with differences"),
         caption: format!(
-            "Left: each seed's twins, joined by a line; outside of them the mean over n = {n} \
-             seeds with its 95 % interval; dashed: floors. Right: the difference within each seed, \
-             its mean and 95 % interval ({}).{}",
+            "Left: each seed's twins, joined by a line; outside of them the mean over \
+             all of an arm's seeds with its 95 % interval; dashed: floors. Right: the difference \
+             within each seed, {} pairs, its mean and 95 % interval ({}).{}",
+            n_words(pairs),
             method_words(n),
             at_chosen(a)
         ),

@@ -8,7 +8,7 @@ use super::style::{INK, Styles};
 use super::svg::{Anchor, Font, Stroke, Svg};
 use crate::aggregate::{Analysis, Comparison};
 use crate::report::format::{sentence, signed, signed_with_interval, words};
-use crate::report::tables::method_words;
+use crate::report::tables::{method_words, n_words};
 
 const WIDTH: f64 = 900.0;
 const ROW: f64 = 30.0;
@@ -70,7 +70,8 @@ pub(in super::super) fn forest(a: &Analysis, styles: &Styles) -> Option<Figure> 
             &signed_with_interval(e),
         );
     }
-    let n = rows.iter().map(|(c, _)| c.pairs.len()).max()?;
+    let pairs = rows.iter().map(|(c, _)| c.pairs.len());
+    let n = pairs.clone().max()?;
     Some(Figure {
         title: format!(
             "{} on {}: every arm against {baseline}",
@@ -79,7 +80,8 @@ pub(in super::super) fn forest(a: &Analysis, styles: &Styles) -> Option<Figure> 
         ),
         svg: svg.finish("Paired differences with intervals"),
         caption: format!(
-            "Mean paired difference over up to n = {n} seeds with its 95 % interval ({}).{}",
+            "Mean paired difference over {} pairs with its 95 % interval ({}).{}",
+            n_words(pairs),
             method_words(n),
             at_chosen(a)
         ),

@@ -62,21 +62,26 @@ pub(in super::super) struct ArmStyle {
 pub(in super::super) struct Styles(BTreeMap<String, ArmStyle>);
 
 impl Styles {
-    /// Known arms get their place, the others what is left, in order.
+    /// Known arms get their place, the others what is left, in order; two arms
+    /// share a look only when there are more of them than looks.
     pub fn new(arms: &[String]) -> Self {
-        let known = |arm: &str| {
-            let found = KNOWN.iter().find(|(name, _)| arm.starts_with(name));
-            found.map(|(_, place)| *place)
-        };
-        let taken: Vec<usize> = arms.iter().filter_map(|a| known(a)).collect();
-        let mut free: Vec<usize> = (0..PALETTE.len()).filter(|i| !taken.contains(i)).collect();
+        let mut places: BTreeMap<&String, usize> = BTreeMap::new();
+        for arm in arms {
+            let known = KNOWN.iter().find(|(name, _)| arm.starts_with(name));
+            if let Some((_, place)) = known.filter(|k| places.values().all(|taken| *taken != k.1)) {
+                places.insert(arm, *place);
+            }
+        }
+        let mut free: Vec<usize> = (0..PALETTE.len())
+            .filter(|i| places.values().all(|taken| taken != i))
+            .collect();
         if free.is_empty() {
             free = (0..PALETTE.len()).collect();
         }
-        let mut free = free.iter().cycle();
+        let mut free = free.into_iter().cycle();
         let styles = arms.iter().map(|arm| {
-            let place = known(arm).or_else(|| free.next().copied()).unwrap_or(0);
-            let (colour, marker) = PALETTE[place];
+            let place = places.get(arm).copied().or_else(|| free.next());
+            let (colour, marker) = PALETTE[place.unwrap_or(0)];
             (arm.clone(), ArmStyle { colour, marker })
         });
         Self(styles.collect())
@@ -139,6 +144,8 @@ mod tests {
         for arm in ["scratch", "pretrained"] {
             assert_eq!(one.of(arm), other.of(arm));
         }
+        let twice = Styles::new(&arms(&["reinit_last_1", "reinit_last_2"]));
+        assert_ne!(twice.of("reinit_last_1"), twice.of("reinit_last_2"));
         let mine = other.of("mine");
         assert!(
             ["scratch", "pretrained", "shuffled"]

@@ -10,7 +10,7 @@ use super::svg::{Stroke, Svg};
 use crate::aggregate::stats::Estimate;
 use crate::aggregate::{Analysis, Cell};
 use crate::report::format::{number, sentence, words};
-use crate::report::tables::method_words;
+use crate::report::tables::{method_words, n_words};
 use crate::results::Point;
 
 const WIDTH: f64 = 900.0;
@@ -97,7 +97,8 @@ pub(in super::super) fn surface(a: &Analysis, styles: &Styles) -> Option<Figure>
         }
         labels::draw(&mut svg, frame.right, (frame.top, frame.bottom), marks);
     }
-    let n = cells.iter().map(|c| c.2.n).max()?;
+    let seeds = cells.iter().map(|c| c.2.n);
+    let n = seeds.clone().max()?;
     Some(Figure {
         title: format!(
             "{} on {} over the whole grid",
@@ -106,8 +107,9 @@ pub(in super::super) fn surface(a: &Analysis, styles: &Styles) -> Option<Figure>
         ),
         svg: svg.finish(&format!("{name} by {axis} and arm")),
         caption: format!(
-            "Mean over n = {n} seeds at the final step with its 95 % interval ({}). \
+            "Mean over {} seeds at the final step with its 95 % interval ({}). \
              Ringed: the chosen value.",
+            n_words(seeds),
             method_words(n)
         ),
     })
