@@ -34,10 +34,18 @@ pub fn programs() -> &'static Programs {
             Some(name) => name,
             None => "dev",
         };
-        // The whole workspace, or the features of dependencies would differ from
+        // The whole workspace with its tests, or the features of dependencies would differ from
         // those of the tests and half of them would be built twice.
         let status = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()))
-            .args(["build", "--quiet", "--workspace", "--bins", "--profile", profile])
+            .args([
+                "build",
+                "--quiet",
+                "--workspace",
+                "--bins",
+                "--tests",
+                "--profile",
+                profile,
+            ])
             .current_dir(repository())
             .status()
             .expect("cargo runs, since it runs this test");

@@ -27,8 +27,16 @@ impl Place {
 
     fn run(&self) -> Finished {
         let args = [
-            "--sweep", "mini.yaml", "--local-workers", "1", "--state", "state", "--out", "out",
-            "--listen", "127.0.0.1:0",
+            "--sweep",
+            "mini.yaml",
+            "--local-workers",
+            "1",
+            "--state",
+            "state",
+            "--out",
+            "out",
+            "--listen",
+            "127.0.0.1:0",
         ];
         run(&programs().coordinator, self.path(), &args)
     }
@@ -63,10 +71,19 @@ fn assert_refused(answer: &Finished, names: &[&str]) {
 #[test]
 fn a_wrong_sweep_changes_nothing() {
     let place = Place::new();
-    place.sweep(|text| text.replace("steps: 5", "step: 5").replace("[1.0e-3]", "[-1]"));
+    place.sweep(|text| {
+        text.replace("steps: 5", "step: 5")
+            .replace("[1.0e-3]", "[-1]")
+    });
     let before = tree(place.path());
     // Both mistakes at once, each with its line.
-    place.refused(&["mini.yaml:4", "step", "steps", "mini.yaml:8", "learning_rate"]);
+    place.refused(&[
+        "mini.yaml:4",
+        "step",
+        "steps",
+        "mini.yaml:8",
+        "learning_rate",
+    ]);
     assert_eq!(tree(place.path()), before);
 }
 
@@ -137,7 +154,10 @@ fn a_results_folder_that_can_not_be_made() {
     fs::write(place.path().join("out"), "mine").expect("writable");
     let answer = place.run();
     assert_refused(&answer, &["out"]);
-    assert_eq!(fs::read(place.path().join("out")).expect("still there"), b"mine");
+    assert_eq!(
+        fs::read(place.path().join("out")).expect("still there"),
+        b"mine"
+    );
 }
 
 #[test]
@@ -156,7 +176,15 @@ fn a_full_results_folder() {
         eprintln!("skipped: no right to mount a small file system");
         return;
     }
-    let args = ["aggregate", "--sweep", "mini", "--state", "state", "--out", "small/out"];
+    let args = [
+        "aggregate",
+        "--sweep",
+        "mini",
+        "--state",
+        "state",
+        "--out",
+        "small/out",
+    ];
     let answer = run(&programs().coordinator, place.path(), &args);
     let left = tree(&small);
     let unmounted = std::process::Command::new("umount").arg(&small).status();
@@ -170,8 +198,16 @@ fn a_hub_that_is_out_of_reach() {
     let place = Place::new();
     place.sweep(|text| text.replace("{path: base}", "{hub: openai-community/gpt2}"));
     let args = [
-        "--sweep", "mini.yaml", "--local-workers", "1", "--state", "state", "--out", "out",
-        "--listen", "127.0.0.1:0",
+        "--sweep",
+        "mini.yaml",
+        "--local-workers",
+        "1",
+        "--state",
+        "state",
+        "--out",
+        "out",
+        "--listen",
+        "127.0.0.1:0",
     ];
     let home = place.path().join("hf");
     let home = home.to_str().expect("UTF-8");
@@ -185,7 +221,11 @@ fn a_hub_that_is_out_of_reach() {
 fn strangers_do_not_get_in() {
     let place = Place::new();
     let serve = |extra: &[&str]| {
-        let args = [&["serve", "--state", "state", "--listen", "0.0.0.0:0"], extra].concat();
+        let args = [
+            &["serve", "--state", "state", "--listen", "0.0.0.0:0"],
+            extra,
+        ]
+        .concat();
         run(&programs().coordinator, place.path(), &args)
     };
     assert_refused(&serve(&[]), &["--tls", "--tokens", "--insecure"]);
@@ -204,14 +244,25 @@ fn strangers_do_not_get_in() {
         format!("[[token]]\nname = \"{role}\"\nrole = \"{role}\"\nsecret = \"{secret}\"\n")
     };
     let (ours, theirs) = ("a".repeat(40), "b".repeat(40));
-    write("tokens.toml", &(tokens("worker", &ours) + &tokens("client", &theirs)));
+    write(
+        "tokens.toml",
+        &(tokens("worker", &ours) + &tokens("client", &theirs)),
+    );
     write("worker.token", &ours);
     write("client.token", &theirs);
 
     let port = free_port();
     let listen = format!("0.0.0.0:{port}");
     let args = [
-        "serve", "--state", "state", "--listen", &listen, "--tls", "tls", "--tokens", "tokens.toml",
+        "serve",
+        "--state",
+        "state",
+        "--listen",
+        &listen,
+        "--tls",
+        "tls",
+        "--tokens",
+        "tokens.toml",
     ];
     let _serve = Process::start("serve", &programs().coordinator, place.path(), &args);
     let url = format!("https://127.0.0.1:{port}");
@@ -222,7 +273,10 @@ fn strangers_do_not_get_in() {
         run(&programs().coordinator, place.path(), &args)
     };
     wait_for("coordinator", std::time::Duration::from_secs(30), || {
-        client(&["status"], Some("client.token")).status.success().then_some(())
+        client(&["status"], Some("client.token"))
+            .status
+            .success()
+            .then_some(())
     });
     assert_refused(&client(&["status"], None), &["token"]);
     assert_refused(&client(&["status"], Some("worker.token")), &["role"]);
@@ -230,8 +284,14 @@ fn strangers_do_not_get_in() {
     // And with the right ones the whole way works.
     client(&["submit", "mini.yaml"], Some("client.token")).ok();
     let args = [
-        "--coordinator", &url, "--ca", "tls/cert.pem", "--token-file", "worker.token",
-        "--threads", "1",
+        "--coordinator",
+        &url,
+        "--ca",
+        "tls/cert.pem",
+        "--token-file",
+        "worker.token",
+        "--threads",
+        "1",
     ];
     let _worker = Process::start("worker", &programs().worker, place.path(), &args);
     client(&["watch", "mini"], Some("client.token")).ok();

@@ -30,7 +30,9 @@ fn every_flag_is_understood() {
         let path = repository().join("deploy").join(file);
         let text = fs::read_to_string(&path).expect("a deploy file");
         // Only the lines that hand arguments to the program.
-        let start = text.find(marker).unwrap_or_else(|| panic!("{file}: no {marker}"));
+        let start = text
+            .find(marker)
+            .unwrap_or_else(|| panic!("{file}: no {marker}"));
         let end = text[start..]
             .find("\n\n")
             .or_else(|| text[start..].find("# SIGTERM"))

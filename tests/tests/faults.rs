@@ -14,7 +14,11 @@ const LIMIT: Duration = Duration::from_secs(240);
 fn folder(seeds: u32, steps: u32) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     base::random(&folder.path().join("base"), base::MINI, base::TINY_VOCAB);
-    fs::write(folder.path().join("mini.yaml"), base::mini_sweep(seeds, steps)).expect("writable");
+    fs::write(
+        folder.path().join("mini.yaml"),
+        base::mini_sweep(seeds, steps),
+    )
+    .expect("writable");
     folder
 }
 
@@ -27,14 +31,30 @@ fn status(folder: &Path, url: &str) -> Option<Value> {
 
 fn serve(folder: &Path, port: u16) -> Process {
     let listen = format!("127.0.0.1:{port}");
-    let args = ["serve", "--state", "state", "--listen", &listen, "--lease-secs", "3"];
+    let args = [
+        "serve",
+        "--state",
+        "state",
+        "--listen",
+        &listen,
+        "--lease-secs",
+        "3",
+    ];
     Process::start("serve", &programs().coordinator, folder, &args)
 }
 
 fn worker(folder: &Path, name: &str, url: &str) -> Process {
     let args = [
-        "--coordinator", url, "--threads", "1", "--label", name, "--device", "cpu",
-        "--checkpoint-steps", "10",
+        "--coordinator",
+        url,
+        "--threads",
+        "1",
+        "--label",
+        name,
+        "--device",
+        "cpu",
+        "--checkpoint-steps",
+        "10",
     ];
     Process::start(name, &programs().worker, folder, &args)
 }
@@ -106,8 +126,16 @@ fn kills_of_workers_and_coordinator_change_nothing() {
 
     let calm = folder(seeds, steps);
     let args = [
-        "--sweep", "mini.yaml", "--local-workers", "2", "--state", "state", "--out", "out",
-        "--listen", "127.0.0.1:0",
+        "--sweep",
+        "mini.yaml",
+        "--local-workers",
+        "2",
+        "--state",
+        "state",
+        "--out",
+        "out",
+        "--listen",
+        "127.0.0.1:0",
     ];
     run(&programs().coordinator, calm.path(), &args).ok();
 
@@ -118,7 +146,10 @@ fn kills_of_workers_and_coordinator_change_nothing() {
     let first = serve(place, port);
     wait_for("coordinator", LIMIT, || {
         let args = ["submit", "mini.yaml", "--coordinator", &url];
-        run(&programs().coordinator, place, &args).status.success().then_some(())
+        run(&programs().coordinator, place, &args)
+            .status
+            .success()
+            .then_some(())
     });
 
     // A worker dies in the midst of a job; another one takes over.
@@ -142,12 +173,28 @@ fn kills_of_workers_and_coordinator_change_nothing() {
     let end = status(place, &url).expect("it answers");
     assert_eq!(end["jobs"]["done"], jobs, "{end}");
     assert_eq!(end["diverged"], 0, "{end}");
-    let args = ["aggregate", "--sweep", "mini", "--out", "out", "--coordinator", &url];
+    let args = [
+        "aggregate",
+        "--sweep",
+        "mini",
+        "--out",
+        "out",
+        "--coordinator",
+        &url,
+    ];
     run(&programs().coordinator, place, &args).ok();
 
     assert_same_answer(&calm.path().join("out"), &place.join("out"));
-    assert_eq!(outcomes(&place.join("out"), "done"), jobs, "N jobs, N results");
-    assert_eq!(outcomes(&place.join("out"), "lost"), 1, "only the victim's job was lost");
+    assert_eq!(
+        outcomes(&place.join("out"), "done"),
+        jobs,
+        "N jobs, N results"
+    );
+    assert_eq!(
+        outcomes(&place.join("out"), "lost"),
+        1,
+        "only the victim's job was lost"
+    );
 }
 
 #[test]
@@ -156,8 +203,16 @@ fn one_command_that_is_killed_goes_on_when_it_is_given_again() {
     let calm = folder(seeds, steps);
     let args = |listen| {
         vec![
-            "--sweep", "mini.yaml", "--local-workers", "2", "--state", "state", "--out", "out",
-            "--listen", listen,
+            "--sweep",
+            "mini.yaml",
+            "--local-workers",
+            "2",
+            "--state",
+            "state",
+            "--out",
+            "out",
+            "--listen",
+            listen,
         ]
     };
     run(&programs().coordinator, calm.path(), &args("127.0.0.1:0")).ok();
@@ -173,7 +228,11 @@ fn one_command_that_is_killed_goes_on_when_it_is_given_again() {
     let again = run(&programs().coordinator, place, &args(&listen)).ok();
     assert_same_answer(&calm.path().join("out"), &place.join("out"));
     assert_eq!(outcomes(&place.join("out"), "done"), 2 * seeds as usize);
-    assert!(again.stdout.contains("scratch"), "no table:\n{}", again.stdout);
+    assert!(
+        again.stdout.contains("scratch"),
+        "no table:\n{}",
+        again.stdout
+    );
 
     // And once more: nothing is left to do.
     let before = fs::read(place.join("out/provenance.json")).expect("written");
@@ -191,16 +250,25 @@ fn a_worker_that_is_asked_to_stop_gives_its_job_back() {
     let _serve = serve(place, port);
     wait_for("coordinator", LIMIT, || {
         let args = ["submit", "mini.yaml", "--coordinator", &url];
-        run(&programs().coordinator, place, &args).status.success().then_some(())
+        run(&programs().coordinator, place, &args)
+            .status
+            .success()
+            .then_some(())
     });
     let mut first = worker(place, "first", &url);
     let step = mid_job(place, &url);
     first.terminate();
-    assert!(first.wait(Duration::from_secs(30)).success(), "{}", first.log());
+    assert!(
+        first.wait(Duration::from_secs(30)).success(),
+        "{}",
+        first.log()
+    );
 
     let _second = worker(place, "second", &url);
     let resumed = wait_for("job taken over", LIMIT, || {
-        status(place, &url)?["running"][0]["step"].as_u64().filter(|s| *s > 0)
+        status(place, &url)?["running"][0]["step"]
+            .as_u64()
+            .filter(|s| *s > 0)
     });
     assert!(resumed >= step, "resumed at {resumed}, was at {step}");
 }

@@ -34,15 +34,28 @@ fn a_pair_runs_with_a_kill_and_a_resume_between() {
     fs::write(place.join("small.yaml"), SWEEP).expect("writable");
 
     let port = free_port();
-    let (listen, url) = (format!("127.0.0.1:{port}"), format!("http://127.0.0.1:{port}"));
+    let (listen, url) = (
+        format!("127.0.0.1:{port}"),
+        format!("http://127.0.0.1:{port}"),
+    );
     let args = ["serve", "--state", "state", "--listen", &listen];
     let _serve = Process::start("serve", &programs().coordinator, place, &args);
     wait_for("coordinator", limit, || {
         let args = ["submit", "small.yaml", "--coordinator", &url];
-        run(&programs().coordinator, place, &args).status.success().then_some(())
+        run(&programs().coordinator, place, &args)
+            .status
+            .success()
+            .then_some(())
     });
     let worker = |name: &str| {
-        let args = ["--coordinator", &url, "--checkpoint-steps", "1", "--label", name];
+        let args = [
+            "--coordinator",
+            &url,
+            "--checkpoint-steps",
+            "1",
+            "--label",
+            name,
+        ];
         Process::start(name, &programs().worker, place, &args)
     };
     let status = || -> Option<Value> {
@@ -60,7 +73,15 @@ fn a_pair_runs_with_a_kill_and_a_resume_between() {
     let args = ["watch", "small", "--coordinator", &url];
     run(&programs().coordinator, place, &args).ok();
 
-    let args = ["aggregate", "--sweep", "small", "--out", "out", "--coordinator", &url];
+    let args = [
+        "aggregate",
+        "--sweep",
+        "small",
+        "--out",
+        "out",
+        "--coordinator",
+        &url,
+    ];
     run(&programs().coordinator, place, &args).ok();
     let text = fs::read_to_string(place.join("out/provenance.json")).expect("written");
     let provenance: Value = serde_json::from_str(&text).expect("JSON");

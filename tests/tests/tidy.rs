@@ -119,12 +119,23 @@ fn nothing_below_the_job_knows_leases_network_or_time() {
                 .any(|room| name.starts_with(&format!("worker/src/{room}/")))
         })
         .collect();
-    assert!(below.len() > 10, "the rooms below the job are not where they were");
+    assert!(
+        below.len() > 10,
+        "the rooms below the job are not where they were"
+    );
     forbid("the job knows the world outside", &below, |_, line| {
         let code = line.split("//").next().unwrap_or_default();
-        ["tonic", "tokio", "Lease", "Instant::now", "SystemTime", "thread_rng", "rand::rng("]
-            .iter()
-            .any(|word| code.contains(word))
+        [
+            "tonic",
+            "tokio",
+            "Lease",
+            "Instant::now",
+            "SystemTime",
+            "thread_rng",
+            "rand::rng(",
+        ]
+        .iter()
+        .any(|word| code.contains(word))
     });
 }
 
@@ -138,7 +149,14 @@ fn every_file_says_what_it_is() {
 #[test]
 fn nothing_is_left_unfinished_or_silenced() {
     forbid("unfinished or silenced", &rust_sources(), |name, line| {
-        let marks = ["todo!(", "unimplemented!(", "#[ignore", "FIXME", "XXX", "allow(dead_code)"];
+        let marks = [
+            "todo!(",
+            "unimplemented!(",
+            "#[ignore",
+            "FIXME",
+            "XXX",
+            "allow(dead_code)",
+        ];
         name != "tests/tests/tidy.rs" && marks.iter().any(|m| line.contains(m))
     });
 }
@@ -156,7 +174,14 @@ fn paths_that_the_readmes_name_exist() {
     for (name, text) in files {
         for quoted in text.split('`').skip(1).step_by(2) {
             let path = quoted.trim_end_matches('/');
-            let inside = ["proto/", "coordinator/", "worker/", "sweeps/", "tests/", "deploy/"];
+            let inside = [
+                "proto/",
+                "coordinator/",
+                "worker/",
+                "sweeps/",
+                "tests/",
+                "deploy/",
+            ];
             let is_path = inside.iter().any(|f| path.starts_with(f))
                 && !path.contains([' ', '*', '{', '<', '…']);
             if is_path {

@@ -50,6 +50,7 @@ fn running_json(job: &v1::RunningJob) -> Value {
         "live_value": job.live_value,
         "worker": job.worker,
         "attempt": job.attempt,
+        "checkpoint_step": job.checkpoint_step,
     })
 }
 

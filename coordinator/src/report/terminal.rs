@@ -104,7 +104,9 @@ fn heads(table: &Table) -> Vec<String> {
     };
     let columns = || table.columns.iter().enumerate();
     // Two columns of space go with each.
-    let whole: usize = columns().map(|(i, c)| width(&c.head).max(below(i)) + 2).sum();
+    let whole: usize = columns()
+        .map(|(i, c)| width(&c.head).max(below(i)) + 2)
+        .sum();
     if whole <= usize::from(WIDTH) {
         return columns().map(|(_, c)| c.head.clone()).collect();
     }

@@ -165,6 +165,7 @@ impl From<RunningJob> for v1::RunningJob {
             live_value,
             worker: job.worker,
             attempt: job.attempt,
+            checkpoint_step: job.checkpoint_step,
         }
     }
 }

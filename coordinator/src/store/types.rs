@@ -256,6 +256,8 @@ pub struct RunningJob {
     pub live: Option<(String, f64)>,
     /// The worker, for people.
     pub worker: String,
+    /// Step of the last stored checkpoint; 0 if there is none.
+    pub checkpoint_step: u64,
     /// 1 for the first attempt.
     pub attempt: u32,
     /// When the step last moved (or the attempt began).

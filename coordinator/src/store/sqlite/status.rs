@@ -77,6 +77,7 @@ struct RunningRow {
     worker: String,
     attempts: i64,
     progressed_us: i64,
+    checkpoint_step: i64,
 }
 
 async fn running(
@@ -86,7 +87,8 @@ async fn running(
     // A job that the sweep lists twice stands where it comes first.
     let statement = AssertSqlSafe(format!(
         "SELECT j.key, s.title, j.step, j.steps, j.steps_per_sec, j.live_metric, j.live_value,
-           j.attempts, j.progressed_us, {} AS worker, min(s.ordinal) AS place
+           j.attempts, j.progressed_us, coalesce(j.checkpoint_step, 0) AS checkpoint_step,
+           {} AS worker, min(s.ordinal) AS place
          FROM jobs j
            JOIN workers w ON w.id = j.worker_id
            JOIN sweep_jobs s ON s.job_id = j.id AND s.sweep_id = ?
@@ -109,6 +111,7 @@ async fn running(
                 // A value that is not available has no digits to show.
                 live: row.live_metric.zip(row.live_value),
                 worker: row.worker,
+                checkpoint_step: unsigned("jobs.checkpoint_step", row.checkpoint_step)?,
                 attempt: unsigned("jobs.attempts", row.attempts)?,
                 progressed: Micros(row.progressed_us),
             })
