@@ -68,7 +68,7 @@ pub enum AgentError {
     /// The coordinator went away.
     #[error(
         "the coordinator at {url} has not answered for {secs} s ({cause}), giving up; \
-         {undelivered} finished jobs wait on disk for the next worker with this --cache"
+         finished jobs that wait on disk for the next worker with this --cache: {undelivered}"
     )]
     Silent {
         /// The address.

@@ -1,7 +1,9 @@
 //! Delivery of spooled reports: blobs first, then the report that names them.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use seedbed_proto::{BlobDigest, LeaseToken, v1};
 use tokio::sync::{mpsc, watch};
@@ -12,6 +14,9 @@ use crate::spool::Entry;
 
 /// Attempts at a report whose blobs the coordinator says it lacks.
 const UPLOADS_MAX: usize = 3;
+
+/// Longest wait for the answer about a job whose lease is gone.
+const LAST_ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// A report with the lease under which it is delivered.
 pub struct Delivery {
@@ -83,11 +88,16 @@ impl DeliveryLoop {
     pub async fn run(mut self) -> CallError {
         while let Some(delivery) = self.queue.recv().await {
             let held = delivery.held.clone();
-            let answer = tokio::select! {
-                answer = self.deliver(&delivery.entry) => answer,
-                // Taken away while it was on its way: nobody wants it any more.
-                () = held.dropped.cancelled() => {
-                    Err(CallError::Aborted("taken away by the coordinator".into()))
+            let answer = {
+                let mut delivered = pin!(self.deliver(&delivery.entry));
+                tokio::select! {
+                    answer = &mut delivered => answer,
+                    // Taken away, or just recorded: then the answer is on its way.
+                    () = held.dropped.cancelled() => {
+                        let answer = tokio::time::timeout(LAST_ANSWER_MAX, delivered).await;
+                        let gone = || CallError::Aborted("taken away by the coordinator".into());
+                        answer.unwrap_or_else(|_| Err(gone()))
+                    }
                 }
             };
             match answer {

@@ -245,14 +245,20 @@ impl Heartbeat {
 
     fn pause(&self) -> Duration {
         let terms = self.terms.read().expect("no panic while held");
-        Duration::from_secs_f64(terms.heartbeat_secs.clamp(0.05, 60.0))
+        bounded(terms.heartbeat_secs, 0.05, 60.0)
     }
 
     /// Two attempts must fit into a lease.
     fn answer_max(&self) -> Duration {
         let terms = self.terms.read().expect("no panic while held");
-        Duration::from_secs_f64((terms.lease_secs / 2.0).clamp(1.0, 30.0))
+        bounded(terms.lease_secs / 2.0, 1.0, 30.0)
     }
+}
+
+/// What the coordinator asks for, within reason.
+fn bounded(secs: f64, least: f64, most: f64) -> Duration {
+    let secs = secs.clamp(least, most);
+    Duration::try_from_secs_f64(secs).unwrap_or(Duration::from_secs(2))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Wiring: options, threads, logging, signals, exit code.
 
 use std::fs::{File, TryLockError};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -58,6 +59,7 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
         .map_err(|_| anyhow::anyhow!("a TLS provider was installed before the first line"))?;
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .with_env_filter(filter())
         .init();

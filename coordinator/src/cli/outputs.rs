@@ -31,10 +31,10 @@ pub fn check_writable(out: &Path) -> anyhow::Result<()> {
             out.display()
         );
     }
-    // The folder is replaced as a whole, so it is its parent that is written.
+    // A folder that is not there yet is made in the nearest one that is.
     let absolute =
         std::path::absolute(out).with_context(|| format!("{} is not a folder", out.display()))?;
-    let Some(parent) = absolute.ancestors().skip(1).find(|dir| dir.exists()) else {
+    let Some(parent) = absolute.ancestors().find(|dir| dir.is_dir()) else {
         bail!(
             "{} lies in no folder: give --out another one",
             out.display()

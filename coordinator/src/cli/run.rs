@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use seedbed_proto::result::JobPhase;
 use seedbed_proto::v1;
 use serde_json::json;
 
@@ -132,7 +133,9 @@ async fn finish(
     let coordinator = server.coordinator();
     let results = coordinator.results(&status.sweep_id).await?;
     let mut text = String::new();
-    if !results.runs.is_empty() {
+    // Without a single finished run there is nothing to say about the networks.
+    let has_report = results.runs.iter().any(|run| run.phase == JobPhase::Done);
+    if has_report {
         let analysis = outputs::write_report(&results, &local.sweep, out)?;
         text = crate::report::terminal(&analysis);
     } else if status.failed + status.cancelled == 0 {
@@ -148,11 +151,13 @@ async fn finish(
         summary["out"] = json!(out);
         show::print(&summary.to_string());
     } else {
-        show::print(&text);
+        if !text.is_empty() {
+            show::print(&text);
+        }
         for line in show::failures(status) {
             eprintln!("{line}");
         }
-        if !results.runs.is_empty() {
+        if has_report {
             show::print(&format!(
                 "tables, figures and reports are in {}",
                 out.display()

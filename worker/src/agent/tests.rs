@@ -376,12 +376,12 @@ async fn a_result_outlives_the_outage_and_the_worker() {
     let cache = tempfile::tempdir().expect("a directory");
     let mut stub = Stub::start(with_job());
     let mut config = config(&stub, cache.path());
-    config.give_up = Some(Duration::from_millis(500));
+    config.give_up = Some(Duration::from_millis(1500));
     let (start, started) = std::sync::mpsc::channel();
     let first = work(config.clone(), move |_, context| {
         start.send(()).expect("awaited");
         // Longer than the patience: a job that computes is no reason to give up.
-        std::thread::sleep(Duration::from_millis(1500));
+        std::thread::sleep(Duration::from_secs(3));
         finish(context)
     });
     started.recv().expect("the job starts");
@@ -407,13 +407,13 @@ async fn nobody_there_and_a_wrong_token_are_told_apart() {
     });
     let mut config = config(&stub, cache.path());
     config.server.token = Some("wrong".into());
-    config.give_up = Some(Duration::from_millis(700));
     let worker = work(config.clone(), |_, _| panic!("there is no job"));
     let error = worker.task.await.expect("no panic").expect_err("refused");
     assert!(matches!(&error, AgentError::TurnedAway { .. }), "{error}");
     assert!(error.to_string().contains("--token-file"), "{error}");
 
     stub.kill();
+    config.give_up = Some(Duration::from_millis(700));
     let worker = work(config, |_, _| panic!("there is no job"));
     let error = worker
         .task

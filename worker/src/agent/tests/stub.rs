@@ -92,7 +92,7 @@ impl Stub {
 
     /// Waits until the stub has been told what the test expects.
     pub async fn until(&self, what: &str, is_so: impl Fn(&State) -> bool) {
-        for _ in 0..1500 {
+        for _ in 0..6000 {
             if is_so(&self.state()) {
                 return;
             }
