@@ -429,12 +429,12 @@ impl JobSpec {
             let found = found.try_into().unwrap_or(u32::MAX);
             return Err(SpecError::Version { found });
         }
-        let spec: Self = serde_json::from_value(value)?;
-        let actual = spec.key();
+        // Of the text as it came: numbers need not survive a reading to the bit.
+        let actual = JobKey::of(text.as_bytes());
         if actual != claimed {
             return Err(SpecError::Key { claimed, actual });
         }
-        Ok(spec)
+        Ok(serde_json::from_value(value)?)
     }
 
     /// The jobs whose results this one needs.

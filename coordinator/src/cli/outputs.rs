@@ -34,7 +34,7 @@ pub fn check_writable(out: &Path) -> anyhow::Result<()> {
     // A folder that is not there yet is made in the nearest one that is.
     let absolute =
         std::path::absolute(out).with_context(|| format!("{} is not a folder", out.display()))?;
-    let Some(parent) = absolute.ancestors().find(|dir| dir.is_dir()) else {
+    let Some(parent) = absolute.ancestors().find(|dir| dir.exists()) else {
         bail!(
             "{} lies in no folder: give --out another one",
             out.display()
