@@ -29,9 +29,12 @@ impl Floor {
     }
 }
 
+/// Smallest and largest value over runs, by shortcut, split and metric.
+type Extremes<'a> = BTreeMap<[&'a str; 3], (f64, f64)>;
+
 /// The floors that runs reported as `floor.SHORTCUT.METRIC`.
 pub(super) fn build(runs: &[&Run], compare: &Compare, sealed: bool) -> Vec<Floor> {
-    let mut blocks: Vec<(Point, BTreeMap<[&str; 3], (f64, f64)>)> = Vec::new();
+    let mut blocks: Vec<(Point, Extremes<'_>)> = Vec::new();
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     for run in runs {
         let block = compare.block(&run.point);

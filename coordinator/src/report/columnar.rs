@@ -107,9 +107,7 @@ fn run_columns<'a>(runs: &[&Run], axes: &'a Axes) -> Vec<(&'a str, ArrayRef)> {
 }
 
 /// Every column may be null, so that the schema never depends on the values.
-fn nullable<'a>(
-    columns: Vec<(&'a str, ArrayRef)>,
-) -> impl Iterator<Item = (&'a str, ArrayRef, bool)> {
+fn nullable(columns: Vec<(&str, ArrayRef)>) -> impl Iterator<Item = (&str, ArrayRef, bool)> {
     columns.into_iter().map(|(name, array)| (name, array, true))
 }
 
