@@ -127,7 +127,7 @@ pub struct ListenArgs {
     #[arg(long, value_name = "DIR")]
     pub tls: Option<PathBuf>,
 
-    /// TOML file of bearer tokens: [[token]] role = "worker" | "client" |
+    /// TOML file of bearer tokens: `[[token]]` role = "worker" | "client" |
     /// "admin", name, secret
     #[arg(long, value_name = "FILE")]
     pub tokens: Option<PathBuf>,

@@ -1,7 +1,7 @@
 //! The store in one SQLite file: no server to set up.
 //!
 //! Write-ahead log, one sync per commit (`synchronous = FULL`), one writer with
-//! group commit ([`writer`]), a few readers that see a snapshot each and never
+//! group commit (`writer`), a few readers that see a snapshot each and never
 //! wait for it. Several processes may open the same file: they take turns.
 
 mod blobs;
