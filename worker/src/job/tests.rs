@@ -17,6 +17,7 @@ use seedbed_proto::job::{
 use tempfile::TempDir;
 
 use super::*;
+use crate::cli::SampleArgs;
 use crate::train::tests_support::{TEXT, optim};
 
 /// Answers the n-th call with the n-th directive of a script, then with Continue.
@@ -473,4 +474,27 @@ fn failures_are_typed() {
         FailureReason::Invalid,
         "corpus/0 is not UTF-8 from byte 5",
     );
+}
+
+#[test]
+fn text_is_drawn_from_a_base() {
+    let (dir, _) = base();
+    let draw = |prompt: &str, temperature: f64, seed: u64| {
+        let args = SampleArgs {
+            model: dir.path().to_owned(),
+            prompt: prompt.to_owned(),
+            // More than the network has positions.
+            tokens: 60,
+            temperature,
+            top_p: 0.9,
+            seed,
+        };
+        crate::sample::run(&args).expect("a continuation")
+    };
+    let text = draw("And God said", 1.0, 1);
+    assert_eq!(text, draw("And God said", 1.0, 1));
+    assert_ne!(text, draw("And God said", 1.0, 2));
+    let greedy = draw("And God said", 0.0, 1);
+    assert_eq!(greedy, draw("And God said", 0.0, 2), "no chance in it");
+    draw("", 1.0, 1);
 }

@@ -26,13 +26,13 @@ const FORMAT: &str = "seedbed checkpoint 1";
 
 /// A run between two steps.
 #[derive(Debug, Clone)]
-pub struct Checkpoint {
+pub struct Checkpoint<'a> {
     /// What has been measured.
     pub record: Record,
     /// The weights that train, by name, in main memory.
     pub weights: BTreeMap<String, Tensor>,
-    /// Their moments, by the same names.
-    pub moments: BTreeMap<String, Moments>,
+    /// Their moments, by the same names: borrowed from the optimizer to be written.
+    pub moments: BTreeMap<String, Cow<'a, Moments>>,
     /// Files that belong to the result already, by name.
     pub kept: BTreeMap<String, Vec<u8>>,
 }
@@ -179,7 +179,7 @@ impl View for Piece<'_> {
     }
 }
 
-impl Checkpoint {
+impl Checkpoint<'_> {
     /// Writes the file beside its place and then moves it there, so that a crash
     /// leaves either no file or a complete one.
     ///
@@ -217,8 +217,8 @@ impl Checkpoint {
             })?;
             pieces.insert(format!("weight/{name}"), Piece::Tensor(tensor));
         }
-        for (name, Moments { first, second }) in &self.moments {
-            for (kind, values) in [("first", first), ("second", second)] {
+        for (name, moments) in &self.moments {
+            for (kind, values) in [("first", &moments.first), ("second", &moments.second)] {
                 let piece = Piece::Floats(values, [values.len()]);
                 pieces.insert(format!("{kind}/{name}"), piece);
             }
@@ -229,7 +229,9 @@ impl Checkpoint {
         }
         Ok(pieces)
     }
+}
 
+impl Checkpoint<'static> {
     /// Reads a checkpoint of this job, and verifies its content.
     ///
     /// # Errors
@@ -288,29 +290,24 @@ impl Checkpoint {
             let (fours, _) = data.as_chunks::<4>();
             fours.iter().map(|four| f32::from_le_bytes(*four)).collect()
         };
-        let moments = |moments: &mut BTreeMap<String, Moments>, first: bool| {
-            let entry = moments.entry(name.to_owned()).or_insert_with(|| Moments {
-                first: vec![],
-                second: vec![],
-            });
-            *if first {
-                &mut entry.first
-            } else {
-                &mut entry.second
-            } = floats();
-        };
         match kind {
             "weight" => {
                 let tensor = Tensor::from_vec(floats(), shape, &Device::Cpu);
                 let tensor = tensor.map_err(|e| format!("{name}: {e}"))?;
                 self.weights.insert(name.to_owned(), tensor);
             }
-            "first" => moments(&mut self.moments, true),
-            "second" => moments(&mut self.moments, false),
-            "kept" => {
+            "first" | "second" => {
+                let entry = self.moments.entry(name.to_owned()).or_default().to_mut();
+                match kind {
+                    "first" => entry.first = floats(),
+                    _ => entry.second = floats(),
+                }
+            }
+            // A name is never a path: it will be a file in the work directory.
+            "kept" if Path::new(name).file_name() == Some(name.as_ref()) => {
                 self.kept.insert(name.to_owned(), data.to_owned());
             }
-            _ => return Err(format!("it holds a tensor of an unknown kind {kind:?}")),
+            _ => return Err(format!("it holds an unknown tensor {kind}/{name}")),
         }
         Ok(())
     }
@@ -338,7 +335,7 @@ fn digest<V: View>(job: &str, state: &str, pieces: &BTreeMap<String, V>) -> Stri
 mod tests {
     use super::*;
 
-    fn checkpoint() -> Checkpoint {
+    fn checkpoint() -> Checkpoint<'static> {
         let weight = Tensor::new(&[[1.0_f32, 0.1], [-0.0, 3.0]], &Device::Cpu);
         let moments = Moments {
             first: vec![0.1; 4],
@@ -363,7 +360,7 @@ mod tests {
                 weight.expect("a tensor"),
             )]
             .into(),
-            moments: [("h.0.attn.c_attn.weight".to_owned(), moments)].into(),
+            moments: [("h.0.attn.c_attn.weight".to_owned(), Cow::Owned(moments))].into(),
             kept: [("matched.safetensors".to_owned(), vec![0, 255, 7])].into(),
         }
     }
@@ -411,6 +408,18 @@ mod tests {
         let (_dir, path) = written();
         let error = Checkpoint::read(JobKey::of(b"another job"), &path).expect_err("foreign");
         assert!(matches!(error, CheckpointError::Foreign { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_kept_file_has_no_way_out_of_its_directory() {
+        let (_dir, path) = written();
+        for name in ["../out", "/out", "a/b", ".."] {
+            let mut checkpoint = checkpoint();
+            checkpoint.kept = [(name.to_owned(), vec![1])].into();
+            checkpoint.write(key(), &path).expect("written");
+            let error = Checkpoint::read(key(), &path).expect_err("refused");
+            assert!(error.to_string().contains("unknown tensor"), "{error}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub fn open(
     key: JobKey,
     trainable: &BTreeSet<String>,
     weights: &mut Weights,
-) -> Option<Checkpoint> {
+) -> Option<Checkpoint<'static>> {
     let path = inputs.resume.as_deref()?;
     let opened = Checkpoint::read(key, path).map_err(|e| e.to_string());
     let fitting = opened.and_then(|checkpoint| {
@@ -40,7 +40,7 @@ pub fn open(
 /// Whether it holds just what trains, in the right shapes: it does unless the
 /// program that wrote it froze other weights under the same spec.
 fn fits(
-    checkpoint: &Checkpoint,
+    checkpoint: &Checkpoint<'_>,
     trainable: &BTreeSet<String>,
     weights: &Weights,
 ) -> Result<(), String> {

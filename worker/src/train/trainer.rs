@@ -5,6 +5,7 @@
 //! the micro-batches; and a checkpoint holds all the rest. So a run that was
 //! stopped anywhere and resumed ends with the bits of one that was not.
 
+use std::borrow::Cow;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -137,7 +138,7 @@ pub fn train<C: Course>(
     model: &Gpt2,
     settings: &Settings<'_>,
     ctx: &RunContext<'_>,
-    resume: Option<Checkpoint>,
+    resume: Option<Checkpoint<'static>>,
 ) -> Result<Option<Trained>, JobError> {
     let mut run = Run::new(model, settings, ctx, resume)?;
     let resumed_from_step = run.record.step;
@@ -179,7 +180,7 @@ impl<'a> Run<'a> {
         model: &'a Gpt2,
         settings: &'a Settings<'a>,
         ctx: &'a RunContext<'a>,
-        resume: Option<Checkpoint>,
+        resume: Option<Checkpoint<'static>>,
     ) -> Result<Self, TrainError> {
         let targets = targets(model);
         let mut run = Self {
@@ -194,6 +195,7 @@ impl<'a> Run<'a> {
         if let Some(mut checkpoint) = resume {
             let moments = (run.targets.iter())
                 .filter_map(|target| checkpoint.moments.remove(&target.name))
+                .map(Cow::into_owned)
                 .collect();
             run.adamw
                 .restore(&run.targets, moments, checkpoint.record.step)?;
@@ -229,7 +231,7 @@ impl<'a> Run<'a> {
         let optim = self.settings.optim;
         let step = self.record.step;
         let last = step >= optim.steps;
-        let due = last || step.checked_rem(optim.eval_every) == Some(0);
+        let due = last || step == 0 || step.checked_rem(optim.eval_every) == Some(0);
         let mut kept = self.kept.clone();
         let this = &*self;
         let mut visit = Visit {
