@@ -47,12 +47,12 @@ pub enum AgentError {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The cache directory can't be used.
-    #[error("can't use the cache directory {dir}: {source}; choose another with --cache DIR")]
+    #[error("can't use the cache directory {dir}: {cause}; choose another with --cache DIR")]
     Dir {
         /// The directory.
         dir: String,
         /// Why not.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// Nobody was there from the start.
     #[error(
@@ -111,9 +111,9 @@ pub async fn run(
     runner: Runner,
     drain: CancellationToken,
 ) -> Result<(), AgentError> {
-    let dir_error = |source| AgentError::Dir {
+    let dir_error = |cause| AgentError::Dir {
         dir: config.cache_dir.display().to_string(),
-        source,
+        cause,
     };
     let id = WorkerId::new();
     let device = device::open(config.device, config.threads)?;
