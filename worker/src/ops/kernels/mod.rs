@@ -17,7 +17,8 @@ pub(super) use rows::{add_to, column_sums, dots, outer};
 pub(super) use softmax::{cross_entropy_row, probabilities, softmax, softmax_backward};
 
 /// Declares a function that runs `body::<true>` where AVX2 and FMA are, and
-/// `body::<FMA_IS_BASELINE>` elsewhere.
+/// `body::<FMA_IS_BASELINE>` elsewhere. Kernels take their shapes and slices one by
+/// one: a struct for each would be built and taken apart in the hot loop's caller.
 macro_rules! dispatch {
     ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $body:ident;) => {
         $(#[$doc])*
