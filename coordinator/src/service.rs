@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use futures::Stream;
 use futures::stream::BoxStream;
 use seedbed_proto::convert::{id, required};
 use seedbed_proto::result::{Artifact, FailureReason, JobResult};
-use seedbed_proto::{BlobDigest, CHUNK_BYTES, v1};
+use seedbed_proto::{BlobDigest, CHUNK_BYTES, SweepId, v1};
 use tokio::sync::watch;
 use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +43,8 @@ pub struct Coordinator {
     heartbeat_secs: f64,
     /// Moves with every heartbeat, for those who watch.
     progress: watch::Sender<u64>,
+    /// The one sweep whose jobs are handed out, if it is one.
+    only: OnceLock<SweepId>,
     drain: CancellationToken,
     stop: CancellationToken,
 }
@@ -64,6 +66,7 @@ impl Coordinator {
             lease_secs: lease.as_secs_f64(),
             heartbeat_secs: heartbeat.as_secs_f64(),
             progress: watch::Sender::new(0),
+            only: OnceLock::new(),
             drain: CancellationToken::new(),
             stop,
         }
@@ -72,6 +75,12 @@ impl Coordinator {
     /// From now on tells workers to finish what they have and end.
     pub fn drain(&self) {
         self.drain.cancel();
+    }
+
+    /// From now on hands out jobs of this sweep alone: whoever runs one sweep
+    /// does not wait for what else the state folder holds. The first call counts.
+    pub fn only(&self, sweep: SweepId) {
+        self.only.get_or_init(|| sweep);
     }
 
     /// The store.
@@ -125,7 +134,13 @@ impl Coordinator {
             let max_jobs = request.max_jobs.max(1);
             let leased = self
                 .store
-                .acquire(worker, max_jobs, now, self.lease_secs)
+                .acquire(
+                    worker,
+                    max_jobs,
+                    self.only.get().copied(),
+                    now,
+                    self.lease_secs,
+                )
                 .await?;
             if !leased.is_empty() {
                 self.progress.send_modify(|n| *n += 1);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use seedbed_proto::result::JobPhase;
-use seedbed_proto::v1;
+use seedbed_proto::{convert, v1};
 use serde_json::json;
 
 use super::progress::Progress;
@@ -53,8 +53,11 @@ async fn through(
     let coordinator = Arc::clone(server.coordinator());
     local.store_files(&coordinator).await?;
     let submitted = coordinator.submit(local.request()).await?;
+    coordinator.only(convert::id("sweep_id", &submitted.sweep_id)?);
     let status = coordinator.status(&submitted.sweep_id).await?;
     if settled(&status) {
+        // For workers of an earlier run: there is nothing left to wait for.
+        coordinator.drain();
         return Ok(status);
     }
     eprintln!(
@@ -84,8 +87,6 @@ async fn through(
         )),
     };
     if outcome.is_ok() {
-        // Also those that are not ours: without this coordinator there is
-        // nothing left to wait for.
         coordinator.drain();
         workers.drained().await;
     } else {

@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request};
 
-use super::{ServeError, Server};
+use super::{ServeError, Server, done_jobs};
+use crate::cli::outputs;
 use crate::config::ServeOptions;
 use crate::rpc::results;
 
@@ -144,15 +145,16 @@ impl Worker {
 }
 
 /// Uploads what the sweep names and submits it.
-async fn submit(bench: &Bench, worker: &mut Worker) -> v1::SubmitResponse {
+async fn submit(bench: &Bench, worker: &mut Worker, yaml: &str) -> v1::SubmitResponse {
     let mut files = BTreeMap::new();
     for (name, bytes) in [
-        ("config.json", CONFIG.as_bytes()),
-        ("model.safetensors", b"weights"),
-        ("tokenizer.json", b"{}"),
+        ("base/config.json", CONFIG.as_bytes()),
+        ("base/model.safetensors", b"weights"),
+        ("base/tokenizer.json", b"{}"),
+        ("text.txt", b"1 and 2"),
     ] {
         let (digest, size_bytes) = worker.put(bytes).await;
-        let name = format!("base/{name}");
+        let name = name.to_owned();
         files.insert(
             name.clone(),
             v1::Artifact {
@@ -165,7 +167,7 @@ async fn submit(bench: &Bench, worker: &mut Worker) -> v1::SubmitResponse {
     let mut client = SweepServiceClient::new(bench.channel().await);
     let request = v1::SubmitRequest {
         file_name: "small.yaml".into(),
-        yaml: SWEEP.into(),
+        yaml: yaml.into(),
         files: files.into_iter().collect(),
     };
     let answer = client.submit(request).await.expect("a good sweep");
@@ -176,9 +178,9 @@ async fn submit(bench: &Bench, worker: &mut Worker) -> v1::SubmitResponse {
 async fn a_sweep_goes_all_the_way_over_the_wire() {
     let bench = Bench::start().await;
     let mut worker = bench.worker().await;
-    let submitted = submit(&bench, &mut worker).await;
+    let submitted = submit(&bench, &mut worker, SWEEP).await;
     assert_eq!((submitted.jobs, submitted.jobs_new), (4, 4));
-    let again = submit(&bench, &mut worker).await;
+    let again = submit(&bench, &mut worker, SWEEP).await;
     assert_eq!(
         (again.jobs, again.jobs_new, &again.sweep_id),
         (4, 0, &submitted.sweep_id)
@@ -279,7 +281,41 @@ async fn a_sweep_goes_all_the_way_over_the_wire() {
         "the watch ends with the sweep"
     );
     assert!(worker.acquire(0.0).await.jobs.is_empty());
+    let done = done_jobs(&bench.options.state).await.expect("readable");
+    assert!(results.runs.iter().all(|r| done.contains(&r.key)));
     bench.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_base_that_a_sweep_made_can_be_taken_out() {
+    let bench = Bench::start().await;
+    let mut worker = bench.worker().await;
+    // Work that was there before, and is not this run's.
+    submit(&bench, &mut worker, SWEEP).await;
+    let yaml = "
+name: base
+model:
+  pretrain: {corpus: [text.txt], vocab: 600, layers: 1, heads: 1, width: 8,
+             positions: 16, context: 8, steps: 5, batch: 2, learning_rate: 1.0e-3}
+";
+    let submitted = submit(&bench, &mut worker, yaml).await;
+    let coordinator = bench.server.coordinator();
+    coordinator.only(submitted.sweep_id.parse().expect("an id"));
+    let job = worker.acquire(5.0).await.jobs.pop().expect("there is work");
+    assert!(job.spec_json.contains(r#""work":{"pretrain""#), "{}", job.spec_json);
+    let lease = job.lease.expect("a job comes with a lease");
+    assert_eq!(worker.complete(lease, 0.5).await, Ok(false));
+    assert!(worker.acquire(0.0).await.jobs.is_empty(), "the rest waits");
+
+    let models = coordinator
+        .models("base")
+        .await
+        .expect("the sweep is there");
+    let out = bench.options.state.join("out");
+    let export = outputs::export_model(coordinator.artifacts(), &models[0], &out).await;
+    export.expect("the files are there");
+    let text = std::fs::read_to_string(out.join("curve.csv")).expect("it was written");
+    assert_eq!(text, "step,loss\n");
 }
 
 #[tokio::test]
@@ -288,7 +324,7 @@ async fn an_idle_worker_gets_work_as_soon_as_there_is_some() {
     let (mut idle, mut other) = (bench.worker().await, bench.worker().await);
     let waiting = tokio::spawn(async move { idle.acquire(30.0).await });
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    submit(&bench, &mut other).await;
+    submit(&bench, &mut other, SWEEP).await;
     let soon = std::time::Duration::from_secs(1);
     let answer = tokio::time::timeout(soon, waiting).await.expect("at once");
     assert_eq!(answer.expect("no panic").jobs.len(), 1);

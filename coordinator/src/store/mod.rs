@@ -74,11 +74,13 @@ pub trait Store: Send + Sync {
     async fn live_workers(&self, now: Micros, within_secs: f64) -> Result<u64, StoreError>;
 
     /// Leases up to `max_jobs` jobs that the worker can run, oldest sweep first,
-    /// in each sweep's order. An answer that is lost leaves leases that expire.
+    /// in each sweep's order; with `only`, jobs of that sweep alone. An answer
+    /// that is lost leaves leases that expire.
     async fn acquire(
         &self,
         worker: WorkerId,
         max_jobs: u32,
+        only: Option<SweepId>,
         now: Micros,
         lease_secs: f64,
     ) -> Result<Vec<Leased>, StoreError>;

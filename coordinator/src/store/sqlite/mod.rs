@@ -192,18 +192,19 @@ impl Store for SqliteStore {
         &self,
         worker: WorkerId,
         max_jobs: u32,
+        only: Option<SweepId>,
         now: Micros,
         lease_secs: f64,
     ) -> Result<Vec<Leased>, StoreError> {
         let mut reader = self.snapshot().await?;
         let known = queue::worker(&mut reader, worker).await?;
-        if !queue::worth_acquiring(&mut reader, &known, now).await? {
+        if !queue::worth_acquiring(&mut reader, &known, only, now).await? {
             return Ok(vec![]);
         }
         drop(reader);
         self.writer
             .write(Effect::Quiet, move |c| {
-                Box::pin(queue::acquire(c, worker, max_jobs, now, lease_secs))
+                Box::pin(queue::acquire(c, worker, max_jobs, only, now, lease_secs))
             })
             .await
     }

@@ -1,6 +1,6 @@
 //! Workers and their leases: who may take what, who still holds what.
 
-use seedbed_proto::{JobKey, LeaseToken, WorkerId};
+use seedbed_proto::{JobKey, LeaseToken, SweepId, WorkerId};
 use sqlx::SqliteConnection;
 
 use super::record::{self, Held};
@@ -67,12 +67,13 @@ pub(super) async fn worker(
 pub(super) async fn worth_acquiring(
     conn: &mut SqliteConnection,
     worker: &WorkerRow,
+    only: Option<SweepId>,
     now: Micros,
 ) -> Result<bool, StoreError> {
     if now.secs_since(worker.seen) >= SEEN_EVERY_SECS {
         return Ok(true);
     }
-    Ok(!candidates(conn, &worker.capability, 1, now)
+    Ok(!candidates(conn, &worker.capability, 1, only, now)
         .await?
         .is_empty())
 }
@@ -94,8 +95,10 @@ async fn candidates(
     conn: &mut SqliteConnection,
     capability: &Capability,
     max_jobs: u32,
+    only: Option<SweepId>,
     now: Micros,
 ) -> Result<Vec<Candidate>, StoreError> {
+    let only = only.map(|sweep| sweep.to_string());
     let mut found: Vec<Candidate> = vec![];
     // One walk along the index per kind of demand, merged here: the database
     // would sort all pending jobs.
@@ -105,13 +108,17 @@ async fn candidates(
                 "SELECT queue_sweep, queue_ordinal, id, key, attempts,
                    checkpoint_step, checkpoint_digest, checkpoint_bytes
                  FROM jobs
-                 WHERE phase = 'pending' AND requires = ? AND queue_sweep IS NOT NULL
-                   AND not_before_us <= ?
-                 ORDER BY queue_sweep, queue_ordinal LIMIT ?",
+                 WHERE phase = 'pending' AND requires = ?1 AND queue_sweep IS NOT NULL
+                   AND not_before_us <= ?2
+                   AND (?4 IS NULL OR EXISTS (
+                     SELECT 1 FROM sweep_jobs s JOIN sweeps w ON w.id = s.sweep_id
+                     WHERE s.job_id = jobs.id AND w.uuid = ?4))
+                 ORDER BY queue_sweep, queue_ordinal LIMIT ?3",
             )
             .bind(demand.as_str())
             .bind(now.0)
             .bind(i64::from(max_jobs))
+            .bind(only.as_deref())
             .fetch_all(&mut *conn)
             .await?,
         );
@@ -125,6 +132,7 @@ pub(super) async fn acquire(
     conn: &mut SqliteConnection,
     worker_id: WorkerId,
     max_jobs: u32,
+    only: Option<SweepId>,
     now: Micros,
     lease_secs: f64,
 ) -> Result<Vec<Leased>, StoreError> {
@@ -132,7 +140,7 @@ pub(super) async fn acquire(
     seen(conn, worker.id, now).await?;
     let expires = now.plus_secs(lease_secs);
     let mut leased = vec![];
-    for job in candidates(conn, &worker.capability, max_jobs, now).await? {
+    for job in candidates(conn, &worker.capability, max_jobs, only, now).await? {
         leased.push(lease(conn, &worker, job, now, expires).await?);
     }
     Ok(leased)

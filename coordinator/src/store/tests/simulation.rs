@@ -182,7 +182,7 @@ async fn concurrent_workers_of_two_coordinators_share_the_work() {
             let mut recorded = 0;
             loop {
                 let leased = store
-                    .acquire(worker, 3, now, LEASE_SECS)
+                    .acquire(worker, 3, None, now, LEASE_SECS)
                     .await
                     .expect("acquires");
                 if leased.is_empty() {
