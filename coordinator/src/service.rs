@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures::Stream;
 use futures::stream::BoxStream;
 use seedbed_proto::convert::{id, required};
+use seedbed_proto::job::SPEC_VERSION;
 use seedbed_proto::result::{Artifact, FailureReason, JobResult};
 use seedbed_proto::{BlobDigest, CHUNK_BYTES, SweepId, v1};
 use tokio::sync::watch;
@@ -103,6 +104,10 @@ impl Coordinator {
         &self,
         request: v1::RegisterRequest,
     ) -> Result<v1::RegisterResponse, RpcError> {
+        if !request.spec_versions.contains(&SPEC_VERSION) {
+            let known = request.spec_versions;
+            return Err(RpcError::Version { known });
+        }
         let worker = NewWorker::try_from(request)?;
         tracing::info!(worker = %worker.id, host = worker.host, label = worker.label, "a worker is there");
         self.store.register_worker(worker, self.now()).await?;

@@ -29,9 +29,9 @@ pub async fn aggregate(
     let results = results?;
     let out = outputs::folder(out, &results.name);
     let sweep = sweep::parse(&results.name, &results.yaml)?;
-    if results.runs.is_empty() {
+    if !outputs::any_done(&results) {
         anyhow::bail!(
-            "sweep {:?} has no runs to compare: it only makes a model",
+            "no run of sweep {:?} is done yet: there is nothing to compare",
             results.name
         );
     }
@@ -41,10 +41,7 @@ pub async fn aggregate(
         show::print(&summary.to_string());
     } else {
         show::print(&report::terminal(&analysis));
-        show::print(&format!(
-            "tables, figures and reports are in {}",
-            out.display()
-        ));
+        show::print(&outputs::written_to(&out));
     }
     Ok(Verdict::Well)
 }

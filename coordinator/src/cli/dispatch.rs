@@ -175,3 +175,23 @@ fn tell(global: &Global, what: &str, jobs: u64) -> anyhow::Result<Verdict> {
     }
     Ok(Verdict::Well)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_each_thing_once() {
+        let check = |error: anyhow::Error, expect: &str| assert_eq!(explain(&error), expect);
+        let disk = || std::io::Error::other("no space");
+        check(
+            anyhow::Error::new(disk()).context("cannot write a"),
+            "cannot write a: no space",
+        );
+        check(
+            anyhow::Error::new(disk()).context("cannot write a: no space"),
+            "cannot write a: no space",
+        );
+        check(anyhow::anyhow!("one line\n"), "one line");
+    }
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use futures::TryStreamExt;
 use seedbed_proto::BlobDigest;
-use seedbed_proto::result::Artifact;
+use seedbed_proto::result::{Artifact, JobPhase};
 use tokio::io::AsyncWriteExt;
 
 use crate::aggregate::{self, Analysis};
@@ -50,6 +50,16 @@ pub fn check_writable(out: &Path) -> anyhow::Result<()> {
     tempfile::tempfile_in(parent)
         .map(drop)
         .with_context(refused)
+}
+
+/// Whether there is anything to compare.
+pub fn any_done(results: &SweepResults) -> bool {
+    results.runs.iter().any(|run| run.phase == JobPhase::Done)
+}
+
+/// What is said when the comparison is written.
+pub fn written_to(out: &Path) -> String {
+    format!("tables, figures and reports are in {}", out.display())
 }
 
 /// Computes and writes the comparison.

@@ -13,8 +13,12 @@ use super::show;
 
 /// How often a plain line is printed.
 const LINE_EVERY: Duration = Duration::from_secs(5);
-/// How often it is looked whether there is a worker at all.
-const WORKERS_EVERY: u32 = 12;
+/// Ticks of work that nobody takes before it is said, and before it is said again.
+const PATIENCE: u32 = 2;
+const REPEAT: u32 = 12;
+/// Said while work waits although there are workers.
+const NO_TAKER: &str = "work waits, and no connected worker takes it: it may need another `engine` \
+                        than they have, or wait for its next attempt";
 
 /// How progress is shown.
 #[derive(Debug)]
@@ -60,7 +64,7 @@ impl Progress {
         let mut updates = std::pin::pin!(updates);
         let mut ticks = tokio::time::interval(LINE_EVERY);
         let mut latest: Option<v1::SweepStatus> = None;
-        let mut ticks_alone = 0;
+        let mut idle_ticks = 0;
         loop {
             tokio::select! {
                 update = updates.next() => match update {
@@ -73,14 +77,14 @@ impl Progress {
                 },
                 _ = ticks.tick() => if let Some(status) = &latest {
                     self.tick(status);
-                    if status.workers > 0 || status.pending == 0 {
-                        ticks_alone = 0;
+                    if status.running > 0 || status.pending == 0 {
+                        idle_ticks = 0;
                         continue;
                     }
-                    if ticks_alone % WORKERS_EVERY == 0 {
-                        self.say(no_worker);
+                    idle_ticks += 1;
+                    if idle_ticks % REPEAT == PATIENCE {
+                        self.say(if status.workers > 0 { NO_TAKER } else { no_worker });
                     }
-                    ticks_alone += 1;
                 }
             }
         }

@@ -2,11 +2,10 @@
 //!
 //! Whatever can be refused is refused first, before anything is made.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use seedbed_proto::result::JobPhase;
 use seedbed_proto::{convert, v1};
 use serde_json::json;
 
@@ -14,6 +13,7 @@ use super::progress::Progress;
 use super::submit::LocalSweep;
 use super::{Global, RunArgs, Verdict, outputs, show, stop};
 use crate::local_workers::{LocalWorkerOptions, LocalWorkers, find_worker};
+use crate::report;
 use crate::serve::Server;
 use crate::tls;
 
@@ -128,46 +128,43 @@ async fn finish(
     server: &Server,
     local: &LocalSweep,
     status: &v1::SweepStatus,
-    out: &std::path::Path,
+    out: &Path,
     global: &Global,
 ) -> anyhow::Result<Verdict> {
     let coordinator = server.coordinator();
     let results = coordinator.results(&status.sweep_id).await?;
-    let mut text = String::new();
+    let mut said = vec![];
     // Without a single finished run there is nothing to say about the networks.
-    let has_report = results.runs.iter().any(|run| run.phase == JobPhase::Done);
-    if has_report {
+    if outputs::any_done(&results) {
         let analysis = outputs::write_report(&results, &local.sweep, out)?;
-        text = crate::report::terminal(&analysis);
-    } else if status.failed + status.cancelled == 0 {
+        said.push(report::terminal(&analysis));
+        said.push(outputs::written_to(out));
+    } else if results.runs.is_empty() && verdict(status) == Verdict::Well {
         let models = coordinator.models(&status.sweep_id).await?;
         let [model] = models.as_slice() else {
             bail!("the sweep made {} models; --out takes one", models.len());
         };
         outputs::export_model(coordinator.artifacts(), model, out).await?;
-        text = format!("the model is in {}", out.display());
+        said.push(format!("the model is in {}", out.display()));
     }
     if global.json {
         let mut summary = show::status_json(status);
-        summary["out"] = json!(out);
+        summary["out"] = json!((!said.is_empty()).then_some(out));
         show::print(&summary.to_string());
     } else {
-        if !text.is_empty() {
+        for text in said {
             show::print(&text);
         }
         for line in show::failures(status) {
             eprintln!("{line}");
         }
-        if has_report {
-            show::print(&format!(
-                "tables, figures and reports are in {}",
-                out.display()
-            ));
-        }
         if verdict(status) == Verdict::JobsFailed {
             eprintln!(
-                "{} job(s) failed, {} cancelled; `coordinator retry {}` makes them ready again",
-                status.failed, status.cancelled, status.name
+                "{} job(s) failed, {} cancelled; `coordinator retry {} --state {}` makes them ready again",
+                status.failed,
+                status.cancelled,
+                status.name,
+                global.state.display()
             );
         }
     }

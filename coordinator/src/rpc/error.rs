@@ -6,6 +6,7 @@
 //! INVALID_ARGUMENT, FAILED_PRECONDITION, INTERNAL = don't call again.
 
 use seedbed_proto::convert::BadMessage;
+use seedbed_proto::job::SPEC_VERSION;
 use tonic::{Code, Status};
 
 use crate::artifacts::ArtifactError;
@@ -31,6 +32,14 @@ pub enum RpcError {
     /// A sweep on record.
     #[error(transparent)]
     Settle(#[from] SettleError),
+    /// The worker is of another release.
+    #[error(
+        "this coordinator makes job specs of version {SPEC_VERSION}, the worker knows {known:?}: use programs of one release"
+    )]
+    Version {
+        /// What the worker knows.
+        known: Vec<u32>,
+    },
     /// The sender of a stream broke off.
     #[error("the stream broke off: {0}")]
     Stream(#[source] Status),
@@ -48,6 +57,7 @@ impl RpcError {
             Self::Artifact(error) => artifact_code(error),
             Self::Settle(SettleError::Store(error)) => store_code(error),
             Self::Settle(SettleError::Sweep(_)) => Code::Internal,
+            Self::Version { .. } => Code::FailedPrecondition,
             Self::Stream(_) => Code::Unavailable,
         }
     }
@@ -125,6 +135,10 @@ mod tests {
         check(
             ArtifactError::Store(StoreError::LeaseLost(job)).into(),
             Code::Aborted,
+        );
+        check(
+            RpcError::Version { known: vec![0] },
+            Code::FailedPrecondition,
         );
         check(
             RpcError::Stream(Status::cancelled("gone")),
