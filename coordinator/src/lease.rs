@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use seedbed_proto::job::{DeviceKind, Dtype, JobSpec, Ops, Pretrain, Work};
+use seedbed_proto::job::{DeviceKind, Dtype, JobSpec, Ops};
 use seedbed_proto::result::FailureReason;
 use seedbed_proto::v1;
 use serde::{Deserialize, Serialize};
@@ -54,18 +54,24 @@ pub fn judge(reason: FailureReason, count: u32) -> Verdict {
 }
 
 /// What a job demands of its worker. Its text form ("cpu/fused/f32",
-/// "cuda/composite/bf16/hub") is what the store indexes.
+/// "cuda/composite/bf16", "hub") is what the store indexes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Requirement(String);
 
 impl Requirement {
-    fn new(device: &str, ops: &str, dtype: &str, hub: bool) -> Self {
-        let hub = if hub { "/hub" } else { "" };
-        Self(format!("{device}/{ops}/{dtype}{hub}"))
+    fn engine(device: &str, ops: &str, dtype: &str) -> Self {
+        Self(format!("{device}/{ops}/{dtype}"))
     }
 
-    /// What this job demands: its engine, and a way to the hub for a download.
+    fn hub() -> Self {
+        Self("hub".to_owned())
+    }
+
+    /// What this job demands: its engine, or a way to the hub for a download.
     pub fn of(spec: &JobSpec) -> Self {
+        if spec.is_download() {
+            return Self::hub();
+        }
         let device = match spec.engine.device {
             DeviceKind::Cpu => "cpu",
             DeviceKind::Cuda => "cuda",
@@ -79,8 +85,7 @@ impl Requirement {
             Dtype::F32 => "f32",
             Dtype::Bf16 => "bf16",
         };
-        let hub = matches!(spec.work, Work::Pretrain(Pretrain::Hub(_)));
-        Self::new(device, ops, dtype, hub)
+        Self::engine(device, ops, dtype)
     }
 
     /// The text form.
@@ -118,11 +123,11 @@ impl Capability {
         let mut met = BTreeSet::new();
         for ops in &self.ops {
             for dtype in &self.dtypes {
-                met.insert(Requirement::new(&self.device, ops, dtype, false));
-                if self.hub {
-                    met.insert(Requirement::new(&self.device, ops, dtype, true));
-                }
+                met.insert(Requirement::engine(&self.device, ops, dtype));
             }
+        }
+        if self.hub {
+            met.insert(Requirement::hub());
         }
         met
     }
@@ -144,7 +149,7 @@ impl From<v1::Capability> for Capability {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use seedbed_proto::job::{Engine, HubModel, SPEC_VERSION};
+    use seedbed_proto::job::{Engine, HubModel, Pretrain, SPEC_VERSION, Work};
 
     fn check(reason: FailureReason, expect: &[Verdict]) {
         let actual: Vec<_> = (1..=expect.len())
@@ -200,9 +205,10 @@ mod tests {
             })),
         };
         let demand = Requirement::of(&download);
-        assert_eq!(demand.as_str(), "cpu/fused/f32/hub");
+        assert_eq!(demand.as_str(), "hub");
         assert!(!capability.meets().contains(&demand));
         capability.hub = true;
+        capability.device = "cuda".into();
         assert!(capability.meets().contains(&demand));
     }
 }

@@ -228,29 +228,50 @@ impl Slot {
         }
     }
 
-    /// Whether the slot became free before the workers were to end.
+    /// Whether the slot became free before the workers were to end. The worker of
+    /// an earlier run ends as ours do: it is told to drain by the coordinator, or
+    /// to stop by a signal.
     async fn wait_for_survivor(&self) -> bool {
-        let mut patience = None;
-        loop {
-            if !state_dir::is_locked(&self.lock) {
-                return !self.stop.is_cancelled() && !self.drain.is_cancelled();
-            }
-            if patience.is_none() {
-                tracing::info!(slot = self.number, "a worker of an earlier run goes on");
-            }
-            // It isn't our child: it ends when it is told to drain, or by itself.
-            if self.stop.is_cancelled() {
-                return false;
-            }
-            let left = patience.get_or_insert(DRAIN_GRACE);
-            if self.drain.is_cancelled() {
-                *left = left.saturating_sub(SURVIVOR_POLL);
-                if left.is_zero() {
-                    return false;
-                }
-            }
-            tokio::time::sleep(SURVIVOR_POLL).await;
+        if state_dir::is_locked(&self.lock) {
+            tracing::info!(slot = self.number, "a worker of an earlier run goes on");
         }
+        while state_dir::is_locked(&self.lock) {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => self.terminate_survivor().await,
+                () = self.drain.cancelled() => {
+                    if !self.is_free_within(DRAIN_GRACE).await {
+                        self.terminate_survivor().await;
+                    }
+                }
+                () = tokio::time::sleep(SURVIVOR_POLL) => continue,
+            }
+            return false;
+        }
+        !self.stop.is_cancelled() && !self.drain.is_cancelled()
+    }
+
+    async fn terminate_survivor(&self) {
+        match std::fs::read_to_string(&self.lock).map(|text| text.trim().parse()) {
+            Ok(Ok(pid)) if state_dir::is_locked(&self.lock) => terminate(pid),
+            _ => {}
+        }
+        if !self.is_free_within(STOP_GRACE).await {
+            tracing::warn!(
+                slot = self.number,
+                "a worker of an earlier run did not stop; it ends by itself \
+                 {GIVE_UP_SECS} s after its job"
+            );
+        }
+    }
+
+    async fn is_free_within(&self, grace: Duration) -> bool {
+        let free = async {
+            while state_dir::is_locked(&self.lock) {
+                tokio::time::sleep(SURVIVOR_POLL).await;
+            }
+        };
+        tokio::time::timeout(grace, free).await.is_ok()
     }
 
     fn spawn(&self) -> Result<Child, LocalWorkerError> {
@@ -292,10 +313,9 @@ impl Slot {
     }
 
     async fn terminate(&self, mut child: Child) {
+        // The child was not waited for yet, so the id is still its own.
         if let Some(pid) = child.id() {
-            // SAFETY: plain system call; the child was not waited for yet, so
-            // the id is still its own.
-            unsafe { libc::kill(pid as libc::pid_t, libc::SIGTERM) };
+            terminate(pid);
         }
         if tokio::time::timeout(STOP_GRACE, child.wait())
             .await
@@ -314,6 +334,16 @@ impl Slot {
             path: self.program.clone(),
             source,
         }
+    }
+}
+
+/// Asks a process to end.
+fn terminate(pid: u32) {
+    // 0 and what is negative would mean whole groups of processes.
+    match libc::pid_t::try_from(pid) {
+        // SAFETY: plain system call without memory.
+        Ok(pid) if pid > 0 => drop(unsafe { libc::kill(pid, libc::SIGTERM) }),
+        _ => {}
     }
 }
 
@@ -417,5 +447,24 @@ mod tests {
         drop(lock);
         task.await.expect("no panic").expect("nothing to give up");
         assert!(!log.exists(), "the slot was held");
+    }
+
+    #[tokio::test]
+    async fn a_survivor_is_stopped_with_the_rest() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let slot = slot(dir.path(), "echo a second worker; exit 0");
+        let mut survivor = Command::new("sleep").arg("600").spawn().expect("a sleep");
+        let pid = survivor.id().expect("it runs");
+        std::fs::write(&slot.lock, pid.to_string()).expect("writable");
+        let lock = File::open(&slot.lock).expect("it is there");
+        lock.lock().expect("nobody holds it");
+        let (stop, log) = (slot.stop.clone(), slot.log.clone());
+        let task = tokio::spawn(slot.keep_alive());
+        stop.cancel();
+        let status = survivor.wait().await.expect("our child");
+        assert!(!status.success(), "it was asked to end");
+        drop(lock);
+        task.await.expect("no panic").expect("nothing to give up");
+        assert!(!log.exists(), "no other worker was started");
     }
 }

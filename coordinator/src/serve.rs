@@ -342,10 +342,7 @@ pub async fn done_jobs(state: &Path) -> Result<BTreeSet<JobKey>, ServeError> {
     if !exists(state) {
         return Ok(BTreeSet::new());
     }
-    let store = SqliteStore::open(&state.join(DATABASE)).await?;
-    let done = store.done_jobs().await;
-    store.close().await;
-    Ok(done?)
+    Ok(SqliteStore::done_jobs(&state.join(DATABASE)).await?)
 }
 
 /// Whether a state folder holds a database; nothing is touched.

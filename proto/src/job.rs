@@ -460,6 +460,11 @@ impl JobSpec {
         }
     }
 
+    /// Whether it fetches a model and computes nothing.
+    pub fn is_download(&self) -> bool {
+        matches!(self.work, Work::Pretrain(Pretrain::Hub(_)))
+    }
+
     /// "pretrain" or "train".
     pub fn kind(&self) -> &'static str {
         match self.work {

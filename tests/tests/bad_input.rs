@@ -5,7 +5,9 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 
-use seedbed_tests::{Finished, Process, base, free_port, programs, run, run_with, tree, wait_for};
+use seedbed_tests::{
+    Finished, Process, base, free_port, programs, repository, run, run_with, tree, wait_for,
+};
 
 struct Place(tempfile::TempDir);
 
@@ -195,12 +197,13 @@ fn a_full_results_folder() {
 }
 
 #[test]
-fn a_hub_that_is_out_of_reach() {
+fn the_study_without_its_weights() {
     let place = Place::new();
-    place.sweep(|text| text.replace("{path: base}", "{hub: openai-community/gpt2}"));
+    let study = repository().join("sweeps/main.yaml");
+    let study = study.to_str().expect("UTF-8");
     let args = [
         "--sweep",
-        "mini.yaml",
+        study,
         "--local-workers",
         "1",
         "--state",
@@ -215,6 +218,12 @@ fn a_hub_that_is_out_of_reach() {
     let offline = [("HF_HUB_OFFLINE", "1"), ("HF_HOME", home)];
     let answer = run_with(&programs().coordinator, place.path(), &args, &offline);
     assert_refused(&answer, &["openai-community/gpt2", "path:"]);
+    let told = answer.stderr.matches("openai-community/gpt2").count();
+    assert!(
+        told <= 2,
+        "one error, not one for each job that waited:\n{}",
+        answer.stderr
+    );
     assert!(!place.path().join("out").exists());
 }
 

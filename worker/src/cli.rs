@@ -66,7 +66,8 @@ pub struct AgentArgs {
     /// End when there has been no work for so long (0: never).
     #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = not_negative)]
     pub idle_exit_secs: f64,
-    /// Hold this lock file; end quietly if another worker holds it.
+    /// Hold this lock file, with the process id in it; end quietly if another
+    /// worker holds it.
     #[arg(long, value_name = "FILE")]
     pub slot_lock: Option<PathBuf>,
     /// End when the coordinator says that there is nothing left to do.

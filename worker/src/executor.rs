@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use seedbed_proto::convert::id;
-use seedbed_proto::job::{Base, Engine, JobSpec, Ops, Pretrain, Work};
+use seedbed_proto::job::{Base, JobSpec, Ops, Pretrain, Work};
 use seedbed_proto::result::FailureReason;
 use seedbed_proto::{BlobDigest, v1};
 use tokio_util::sync::CancellationToken;
@@ -142,7 +142,7 @@ impl Executor {
     ) -> Result<(JobSpec, Inputs), Unready> {
         let spec = JobSpec::from_json(&job.spec_json, held.key)
             .map_err(|e| Unready::Failed(JobError::invalid(e.to_string())))?;
-        self.check_engine(&spec.engine).map_err(Unready::Failed)?;
+        self.check_engine(&spec).map_err(Unready::Failed)?;
         let roles = roles(&spec, &job.inputs).map_err(Unready::Failed)?;
         let fetch = async {
             let mut inputs = Inputs::default();
@@ -163,7 +163,11 @@ impl Executor {
         }
     }
 
-    fn check_engine(&self, engine: &Engine) -> Result<(), JobError> {
+    fn check_engine(&self, spec: &JobSpec) -> Result<(), JobError> {
+        if spec.is_download() {
+            return Ok(());
+        }
+        let engine = &spec.engine;
         let refuse = |what: &str| {
             JobError::new(
                 FailureReason::Bug,

@@ -1,7 +1,7 @@
 //! Wiring: options, threads, logging, signals, exit code.
 
 use std::fs::{File, TryLockError};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -93,20 +93,24 @@ fn filter() -> tracing_subscriber::EnvFilter {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"))
 }
 
-/// The lock of a slot, or nothing if another worker holds it.
+/// The lock of a slot, or nothing if another worker holds it. While it is held the
+/// file says by which process.
 fn take_slot(path: &Path) -> anyhow::Result<Option<File>> {
-    let file = File::options()
+    let place = || format!("--slot-lock {}", path.display());
+    let mut file = File::options()
         .create(true)
         .append(true)
         .open(path)
-        .with_context(|| format!("--slot-lock {}", path.display()))?;
+        .with_context(place)?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("--slot-lock {}", path.display()))
-        }
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error).with_context(place),
     }
+    file.set_len(0)
+        .and_then(|()| write!(file, "{}", std::process::id()))
+        .with_context(place)?;
+    Ok(Some(file))
 }
 
 /// The first signal asks for an end in good order, the second one ends at once.

@@ -59,7 +59,7 @@ CREATE TABLE jobs (
   key              TEXT NOT NULL UNIQUE CHECK (length(key) = 64),
   -- 'pretrain', 'train', 'inspect'.
   kind             TEXT NOT NULL,
-  -- What it demands of its worker: 'cpu/fused/f32', 'cpu/fused/f32/hub'.
+  -- What it demands of its worker: 'cpu/fused/f32', 'hub'.
   requires         TEXT NOT NULL,
   -- Optimizer steps in all.
   steps            BIGINT NOT NULL CHECK (steps >= 0),

@@ -136,23 +136,42 @@ pub fn details(status: &v1::SweepStatus) -> String {
     lines.join("\n")
 }
 
-/// One line for each failed job.
+/// One line for each way in which jobs failed.
 pub fn failures(status: &v1::SweepStatus) -> Vec<String> {
-    let failed = status.failed_jobs.iter();
-    failed
-        .map(|job| {
-            let attempts = match job.attempts {
-                0 | 1 => String::new(),
-                n => format!(" ({n} attempts)"),
+    let mut groups: Vec<(&v1::FailedJob, usize)> = vec![];
+    for job in &status.failed_jobs {
+        let same = |g: &&mut (&v1::FailedJob, usize)| {
+            (g.0.reason, &g.0.message) == (job.reason, &job.message)
+        };
+        match groups.iter_mut().find(same) {
+            Some((_, more)) => *more += 1,
+            None => groups.push((job, 0)),
+        }
+    }
+    let mut lines: Vec<String> = groups
+        .into_iter()
+        .map(|(job, more)| {
+            let others = match more {
+                0 => String::new(),
+                n => format!(" and {n} more"),
             };
             let message = job.message.lines().collect::<Vec<_>>().join(" ");
             format!(
-                "  failed: {}: {}: {message}{attempts}",
+                "  failed: {}{others}: {}: {message}",
                 job.title,
                 reason(job)
             )
         })
-        .collect()
+        .collect();
+    let without_input = status
+        .failed
+        .saturating_sub(status.failed_jobs.len() as u64);
+    if without_input > 0 {
+        lines.push(format!(
+            "  {without_input} job(s) could not start without the result of one that failed"
+        ));
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -180,6 +199,24 @@ mod tests {
         let expect = "  failed: scratch seed=1: non_finite: loss is NaN at step 3";
         assert_eq!(failures(&status()), [expect]);
         assert!(details(&status()).ends_with(expect));
+    }
+
+    #[test]
+    fn what_failed_in_the_same_way_is_told_once() {
+        let mut status = status();
+        let job = status.failed_jobs[0].clone();
+        let other = v1::FailedJob {
+            message: "loss is NaN\nat step 4".into(),
+            ..job.clone()
+        };
+        status.failed_jobs.extend([other, job.clone(), job]);
+        status.failed = 10;
+        let expect = [
+            "  failed: scratch seed=1 and 2 more: non_finite: loss is NaN at step 3",
+            "  failed: scratch seed=1: non_finite: loss is NaN at step 4",
+            "  6 job(s) could not start without the result of one that failed",
+        ];
+        assert_eq!(failures(&status), expect);
     }
 
     #[test]

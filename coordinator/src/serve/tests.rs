@@ -281,9 +281,25 @@ async fn a_sweep_goes_all_the_way_over_the_wire() {
         "the watch ends with the sweep"
     );
     assert!(worker.acquire(0.0).await.jobs.is_empty());
-    let done = done_jobs(&bench.options.state).await.expect("readable");
-    assert!(results.runs.iter().all(|r| done.contains(&r.key)));
+    let all_done = async || {
+        let done = done_jobs(&bench.options.state).await.expect("readable");
+        assert!(results.runs.iter().all(|r| done.contains(&r.key)));
+    };
+    all_done().await;
     bench.server.stop().await;
+    let before = contents(&bench.options.state);
+    all_done().await;
+    assert_eq!(contents(&bench.options.state), before, "nothing is touched");
+}
+
+/// Every file right in a folder.
+fn contents(folder: &Path) -> BTreeMap<std::ffi::OsString, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let entries = entries.map(|entry| entry.expect("readable"));
+    let files = entries.filter(|entry| entry.path().is_file());
+    files
+        .map(|f| (f.file_name(), std::fs::read(f.path()).expect("readable")))
+        .collect()
 }
 
 #[tokio::test]
@@ -302,7 +318,11 @@ model:
     let coordinator = bench.server.coordinator();
     coordinator.only(submitted.sweep_id.parse().expect("an id"));
     let job = worker.acquire(5.0).await.jobs.pop().expect("there is work");
-    assert!(job.spec_json.contains(r#""work":{"pretrain""#), "{}", job.spec_json);
+    assert!(
+        job.spec_json.contains(r#""work":{"pretrain""#),
+        "{}",
+        job.spec_json
+    );
     let lease = job.lease.expect("a job comes with a lease");
     assert_eq!(worker.complete(lease, 0.5).await, Ok(false));
     assert!(worker.acquire(0.0).await.jobs.is_empty(), "the rest waits");

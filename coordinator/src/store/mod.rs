@@ -169,9 +169,6 @@ pub trait Store: Send + Sync {
     /// base models, in the sweep's order.
     async fn models(&self, sweep: &str) -> Result<Vec<Vec<Artifact>>, StoreError>;
 
-    /// Every job whose result is on record, whichever sweep it belongs to.
-    async fn done_jobs(&self) -> Result<BTreeSet<JobKey>, StoreError>;
-
     /// Records a selection and answers with it as it stands on record: a new
     /// version if it says something new, else the latest one. The version that
     /// it comes with is not looked at.

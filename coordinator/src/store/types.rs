@@ -233,7 +233,8 @@ pub struct SweepStatus {
     pub steps_left: u64,
     /// What runs, in the sweep's order.
     pub running: Vec<RunningJob>,
-    /// What failed, in the sweep's order.
+    /// What failed itself, in the sweep's order; what only lacks the result of
+    /// such a job is counted and not listed.
     pub failed: Vec<FailedJob>,
     /// Results that contradict the one on record.
     pub diverged: u64,

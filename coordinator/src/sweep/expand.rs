@@ -122,6 +122,14 @@ impl Bases {
     }
 }
 
+/// Of a job that computes nothing, so that one download serves every engine.
+const NO_ENGINE: Engine = Engine {
+    device: DeviceKind::Cpu,
+    ops: Ops::Fused,
+    dtype: Dtype::F32,
+    micro_batch: 1,
+};
+
 /// How training jobs name a model, and the job that makes it, if one must.
 ///
 /// # Errors
@@ -131,7 +139,7 @@ pub(super) fn base(
     model: &Model,
     files: &Files,
 ) -> Result<(Base, Option<Planned>), String> {
-    let (title, work, batch) = match model {
+    let (title, work, engine) = match model {
         Model::Base { base: folder } | Model::Path { path: folder } => {
             let [config, weights, tokenizer] = base_paths(folder).map(|(p, _)| files.digest(&p));
             let base = BaseFiles {
@@ -145,7 +153,7 @@ pub(super) fn base(
         Model::Hub { hub, revision } => {
             let (repo, revision) = (hub.clone(), revision.clone());
             let work = Pretrain::Hub(HubModel { repo, revision });
-            (format!("fetch {}", model.title()), work, 1)
+            (format!("fetch {}", model.title()), work, NO_ENGINE)
         }
         Model::Pretrain { pretrain: p } => {
             let corpus: Result<_, _> = p.corpus.iter().map(|c| files.digest(c)).collect();
@@ -158,14 +166,15 @@ pub(super) fn base(
                 seed: p.seed,
             };
             let work = Pretrain::Corpus(Box::new(corpus));
-            (format!("pretrain {}", model.title()), work, p.batch)
+            // One base for the whole file, whatever engines its documents train on.
+            let settings = &sweep.documents[0].settings;
+            let engine = engine(|path| &settings[path].value, p.batch);
+            (format!("pretrain {}", model.title()), work, engine)
         }
     };
-    // One base for the whole file, whatever engines its documents train on.
-    let settings = &sweep.documents[0].settings;
     let spec = JobSpec {
         version: SPEC_VERSION,
-        engine: engine(|path| &settings[path].value, batch),
+        engine,
         work: Work::Pretrain(work),
     };
     let key = spec.key();

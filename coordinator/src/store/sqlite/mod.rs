@@ -29,7 +29,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Sqlite, Transaction};
+use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
 use tokio::sync::watch;
 
 use super::{
@@ -93,6 +93,31 @@ impl SqliteStore {
             writer: Writer::start(writer),
             readers,
         })
+    }
+
+    /// Every job whose result is on record in a database, whichever sweep it
+    /// belongs to. The file is neither changed nor upgraded, and nothing is put
+    /// beside it.
+    ///
+    /// # Errors
+    /// If the file can't be read, or is no database of ours.
+    pub async fn done_jobs(file: &Path) -> Result<BTreeSet<JobKey>, StoreError> {
+        // Whoever ends in order leaves no log. With one, somebody is at work or was
+        // killed, and what is done stands in the log too.
+        let mut log = file.as_os_str().to_owned();
+        log.push("-wal");
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .read_only(true)
+            .immutable(!Path::new(&log).exists())
+            .busy_timeout(BUSY_TIMEOUT);
+        let mut reader = options.connect().await.map_err(|error| StoreError::Open {
+            path: file.display().to_string(),
+            why: error.to_string(),
+        })?;
+        let done = results::done_jobs(&mut reader).await?;
+        reader.close().await?;
+        Ok(done)
     }
 
     /// A snapshot to read from.
@@ -300,10 +325,6 @@ impl Store for SqliteStore {
 
     async fn models(&self, sweep: &str) -> Result<Vec<Vec<Artifact>>, StoreError> {
         results::models(&mut *self.snapshot().await?, sweep).await
-    }
-
-    async fn done_jobs(&self) -> Result<BTreeSet<JobKey>, StoreError> {
-        results::done_jobs(&mut *self.reader().await?).await
     }
 
     async fn record_selection(

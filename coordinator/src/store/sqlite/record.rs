@@ -224,7 +224,7 @@ pub(super) async fn end_without_result(
                     "lost {count} times, so the job may be what kills its worker; the last time: \
                      {message}"
                 ),
-                (_, _) => format!("{message} (attempt {count} that ended so)"),
+                (_, _) => format!("{message} ({count} attempts ended so)"),
             };
             give_up(conn, held, reason, &message, now).await?;
             Ok(false)

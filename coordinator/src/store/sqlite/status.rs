@@ -119,12 +119,15 @@ async fn running(
         .collect()
 }
 
+/// The jobs that failed themselves, without those that only lack their results.
 async fn failed(conn: &mut SqliteConnection, sweep_id: i64) -> Result<Vec<FailedJob>, StoreError> {
     let rows: Vec<(String, String, String, String, i64, i64)> = sqlx::query_as(
         "SELECT j.key, s.title, j.failure_reason, j.failure_message, j.attempts,
            min(s.ordinal) AS place
          FROM jobs j JOIN sweep_jobs s ON s.job_id = j.id AND s.sweep_id = ?
-         WHERE j.phase = 'failed'
+         WHERE j.phase = 'failed' AND NOT EXISTS (
+           SELECT 1 FROM job_inputs i JOIN jobs n ON n.id = i.input_id
+           WHERE i.job_id = j.id AND n.phase = 'failed')
          GROUP BY j.id ORDER BY place",
     )
     .bind(sweep_id)

@@ -188,7 +188,10 @@ impl World {
     async fn acquire(&mut self, worker: &str, max_jobs: u32) -> Result<Vec<Leased>, StoreError> {
         let id = self.worker(worker).await;
         let now = self.now();
-        let leased = self.store.acquire(id, max_jobs, None, now, LEASE_SECS).await?;
+        let leased = self
+            .store
+            .acquire(id, max_jobs, None, now, LEASE_SECS)
+            .await?;
         for job in &leased {
             assert_eq!(JobKey::of(job.spec_json.as_bytes()), job.lease.job);
             self.leases.insert(self.name(job.lease), job.lease);

@@ -91,7 +91,7 @@ async fn an_input_that_failed_fails_what_needs_it_and_retry_brings_both_back() {
          acquire w1 1            => p@1
          fail p@1 invalid        => failed
          status s                => pending=1 failed=3 left=100
-         failures s              => p invalid it broke; t invalid its input job p (…
+         failures s              => p invalid it broke
          submit s2: p t<p y<p    => jobs=3 new=1 done=0
          status s2               => failed=3
          retry s                 => 3
@@ -116,7 +116,7 @@ async fn each_failure_has_its_budget() {
          fail a@2 preempted      => retry
          acquire w1 3            => a@3
          fail a@3 bug            => failed
-         failures s              => a bug it broke (attempt 2 that ended so); c non_finite it broke
+         failures s              => a bug it broke (2 attempts ended so); c non_finite it broke
          wait 1
          acquire w1 3            => b@2
          complete b@2            => new
