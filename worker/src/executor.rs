@@ -215,31 +215,32 @@ impl Executor {
         Ok(())
     }
 
-    /// The checkpoint of an earlier attempt. One that can't be had costs time,
-    /// not the result: the job then starts from scratch.
+    /// The checkpoints of earlier attempts, the furthest first. One that can't be
+    /// had costs time, not the result. Both are fetched: whether the first can be
+    /// used is known only when the job has read it, and then there is no network.
     async fn fetch_resume(
         &self,
         job: &v1::Assignment,
         held: &Held,
         dir: &Path,
-    ) -> Result<Option<PathBuf>, Unready> {
-        let Some(resume) = &job.resume else {
-            return Ok(None);
-        };
-        let Ok(digest) = id::<BlobDigest>("resume.digest", &resume.digest) else {
-            let text = format!("malformed digest {:?}", resume.digest);
-            return Err(Unready::Failed(JobError::invalid(text)));
-        };
-        let to = dir.join("resume");
-        match self.client.get_blob(digest, &to).await {
-            Ok(()) => Ok(Some(to)),
-            Err(error @ (CallError::NotFound(_) | CallError::Damaged(_))) => {
-                tracing::warn!(job = %held.key.short(), step = resume.step, %error,
-                    "no checkpoint to resume from, starting from scratch");
-                Ok(None)
+    ) -> Result<Vec<PathBuf>, Unready> {
+        let mut fetched = vec![];
+        for resume in job.resume.iter().chain(&job.resume_before) {
+            let Ok(digest) = id::<BlobDigest>("resume.digest", &resume.digest) else {
+                let text = format!("malformed digest {:?}", resume.digest);
+                return Err(Unready::Failed(JobError::invalid(text)));
+            };
+            let to = dir.join(format!("resume-{}-{}", fetched.len(), resume.step));
+            match self.client.get_blob(digest, &to).await {
+                Ok(()) => fetched.push(to),
+                Err(error @ (CallError::NotFound(_) | CallError::Damaged(_))) => {
+                    tracing::warn!(job = %held.key.short(), step = resume.step, %error,
+                        "a checkpoint can't be had");
+                }
+                Err(error) => return Err(unfetched("checkpoint", error)),
             }
-            Err(error) => Err(unfetched("checkpoint", error)),
         }
+        Ok(fetched)
     }
 
     async fn compute(

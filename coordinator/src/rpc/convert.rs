@@ -94,6 +94,7 @@ pub fn assignment(leased: Leased, now: Micros) -> v1::Assignment {
         spec_json,
         inputs,
         resume,
+        resume_before,
     } = leased;
     v1::Assignment {
         lease: Some(v1::Lease {
@@ -111,6 +112,7 @@ pub fn assignment(leased: Leased, now: Micros) -> v1::Assignment {
             })
             .collect(),
         resume: resume.map(Into::into),
+        resume_before: resume_before.map(Into::into),
     }
 }
 

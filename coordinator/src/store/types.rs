@@ -97,6 +97,8 @@ pub struct Leased {
     pub inputs: Vec<(JobKey, Vec<Artifact>)>,
     /// Where an earlier attempt got to.
     pub resume: Option<Checkpoint>,
+    /// The checkpoint before that one, for when it turns out to be damaged.
+    pub resume_before: Option<Checkpoint>,
 }
 
 /// A state of training from which a job can go on.

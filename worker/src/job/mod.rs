@@ -83,8 +83,9 @@ pub struct Inputs {
     /// By role: `config.json`, `model.safetensors`, `tokenizer.json` of the base;
     /// `corpus/0`, `corpus/1` … of a pretraining.
     pub files: BTreeMap<String, PathBuf>,
-    /// A checkpoint that an earlier attempt handed over.
-    pub resume: Option<PathBuf>,
+    /// Checkpoints that earlier attempts handed over, the furthest first: the
+    /// first one that is whole is taken.
+    pub resume: Vec<PathBuf>,
 }
 
 impl Inputs {

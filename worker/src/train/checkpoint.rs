@@ -90,6 +90,14 @@ pub enum CheckpointError {
         /// Whose it should be.
         expected: JobKey,
     },
+    /// Whole and this job's, but not of the weights that this program trains.
+    #[error("checkpoint {} does not fit its job: {why}", path.display())]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 /// [`Record`] with every f64 as its bits; JSON would round the last one.

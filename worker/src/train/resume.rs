@@ -1,51 +1,67 @@
-//! Going on from a checkpoint, or from the start if it is of no use.
+//! Going on from a checkpoint, or from the start if none is of use.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use seedbed_proto::JobKey;
 
 use crate::gpt2::Weights;
 use crate::job::Inputs;
-use crate::train::checkpoint::Checkpoint;
+use crate::train::checkpoint::{Checkpoint, CheckpointError};
 
-/// Opens the checkpoint that the job was given, and puts its weights in the
-/// place of the initial ones.
+/// Opens the furthest checkpoint that the job was given and that is of use, and
+/// puts its weights in the place of the initial ones.
 ///
-/// A checkpoint is a shortcut, never needed: one that is damaged or another
-/// job's is left aside with a warning, and the run starts from the beginning.
+/// A checkpoint is a shortcut, never needed: one that is damaged or another job's
+/// is refused with a warning that names its file, and the one before it is taken.
+/// Without any, the run starts from the beginning.
 pub fn open(
     inputs: &Inputs,
     key: JobKey,
     trainable: &BTreeSet<String>,
     weights: &mut Weights,
 ) -> Option<Checkpoint<'static>> {
-    let path = inputs.resume.as_deref()?;
-    let opened = Checkpoint::read(key, path).map_err(|e| e.to_string());
-    let fitting = opened.and_then(|checkpoint| {
-        fits(&checkpoint, trainable, weights)?;
-        Ok(checkpoint)
-    });
-    match fitting {
-        Ok(mut checkpoint) => {
-            weights.append(&mut checkpoint.weights);
-            Some(checkpoint)
+    for path in &inputs.resume {
+        match read(path, key, trainable, weights) {
+            Ok(mut checkpoint) => {
+                weights.append(&mut checkpoint.weights);
+                return Some(checkpoint);
+            }
+            Err(error) => tracing::warn!(%error, "a checkpoint is refused"),
         }
-        Err(why) => {
-            tracing::warn!(%why, "the checkpoint is of no use, the job starts from the beginning");
-            None
-        }
+    }
+    if !inputs.resume.is_empty() {
+        tracing::warn!("no checkpoint is of use, the job starts from the beginning");
+    }
+    None
+}
+
+/// Reads a checkpoint that must be this job's, whole, and of these weights.
+fn read(
+    path: &Path,
+    key: JobKey,
+    trainable: &BTreeSet<String>,
+    weights: &Weights,
+) -> Result<Checkpoint<'static>, CheckpointError> {
+    let checkpoint = Checkpoint::read(key, path)?;
+    match unfit(&checkpoint, trainable, weights) {
+        None => Ok(checkpoint),
+        Some(why) => Err(CheckpointError::Unfit {
+            path: path.to_owned(),
+            why,
+        }),
     }
 }
 
-/// Whether it holds just what trains, in the right shapes: it does unless the
+/// Why it does not hold just what trains, in the right shapes: it does unless the
 /// program that wrote it froze other weights under the same spec.
-fn fits(
+fn unfit(
     checkpoint: &Checkpoint<'_>,
     trainable: &BTreeSet<String>,
     weights: &Weights,
-) -> Result<(), String> {
+) -> Option<String> {
     if !checkpoint.weights.keys().eq(trainable) || !checkpoint.moments.keys().eq(trainable) {
-        return Err("it holds other weights than those that train".to_owned());
+        return Some("it holds other weights than those that train".to_owned());
     }
     for (name, tensor) in &checkpoint.weights {
         let expected = weights.get(name).map(|tensor| tensor.dims());
@@ -55,12 +71,9 @@ fn fits(
             || moments.first.len() != len
             || moments.second.len() != len
         {
-            return Err(format!("{name} has another shape in it"));
+            return Some(format!("{name} has another shape in it"));
         }
     }
     let steps = checkpoint.record.curve.len() as u64;
-    if steps != checkpoint.record.step {
-        return Err(format!("its curve has {steps} points"));
-    }
-    Ok(())
+    (steps != checkpoint.record.step).then(|| format!("its curve has {steps} points"))
 }

@@ -90,7 +90,8 @@ pub(super) async fn doom(
            AND digest NOT IN (SELECT value FROM json_each(?))
            AND NOT EXISTS (SELECT 1 FROM artifacts a WHERE a.digest = blobs.digest)
            AND NOT EXISTS (SELECT 1 FROM sweep_files f WHERE f.digest = blobs.digest)
-           AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.checkpoint_digest = blobs.digest)",
+           AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.checkpoint_digest = blobs.digest)
+           AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.before_digest = blobs.digest)",
     )
     .bind(before.0)
     .bind(to_json(&shown))

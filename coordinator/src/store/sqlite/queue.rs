@@ -89,6 +89,9 @@ struct Candidate {
     checkpoint_step: Option<i64>,
     checkpoint_digest: Option<String>,
     checkpoint_bytes: Option<i64>,
+    before_step: Option<i64>,
+    before_digest: Option<String>,
+    before_bytes: Option<i64>,
 }
 
 async fn candidates(
@@ -106,7 +109,8 @@ async fn candidates(
         found.extend(
             sqlx::query_as::<_, Candidate>(
                 "SELECT queue_sweep, queue_ordinal, id, key, attempts,
-                   checkpoint_step, checkpoint_digest, checkpoint_bytes
+                   checkpoint_step, checkpoint_digest, checkpoint_bytes,
+                   before_step, before_digest, before_bytes
                  FROM jobs
                  WHERE phase = 'pending' AND requires = ?1 AND queue_sweep IS NOT NULL
                    AND not_before_us <= ?2
@@ -155,12 +159,13 @@ async fn lease(
 ) -> Result<Leased, StoreError> {
     let token = LeaseToken::new();
     let attempt = job.attempts + 1;
-    let columns: CheckpointColumns = (
+    let last: CheckpointColumns = (
         job.checkpoint_step,
         job.checkpoint_digest,
         job.checkpoint_bytes,
     );
-    let resume = row::checkpoint(&columns)?;
+    let before: CheckpointColumns = (job.before_step, job.before_digest, job.before_bytes);
+    let (resume, resume_before) = (row::checkpoint(&last)?, row::checkpoint(&before)?);
     sqlx::query(
         "UPDATE jobs SET phase = ?2, attempts = ?3, lease_token = ?4, lease_expires_us = ?5,
            worker_id = ?6, progressed_us = ?7, step = coalesce(checkpoint_step, 0)
@@ -200,6 +205,7 @@ async fn lease(
         spec_json,
         inputs: inputs(conn, job.id).await?,
         resume,
+        resume_before,
     })
 }
 
@@ -283,15 +289,24 @@ pub(super) async fn renew(
     Ok(answers)
 }
 
-/// The furthest checkpoint is kept; the one before it becomes garbage.
+/// The furthest checkpoint of an attempt is kept, with the one before it; what
+/// was before that becomes garbage. An attempt that comes with an earlier step
+/// than a former attempt could not use that one's checkpoint: its own takes that
+/// place, or a damaged checkpoint would be handed out for ever.
 async fn keep_checkpoint(
     conn: &mut SqliteConnection,
     token: LeaseToken,
     checkpoint: Checkpoint,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE jobs SET checkpoint_step = ?2, checkpoint_digest = ?3, checkpoint_bytes = ?4
-         WHERE lease_token = ?1 AND (checkpoint_step IS NULL OR checkpoint_step < ?2)",
+        "UPDATE jobs SET
+           before_step = iif(checkpoint_step < ?2, checkpoint_step, before_step),
+           before_digest = iif(checkpoint_step < ?2, checkpoint_digest, before_digest),
+           before_bytes = iif(checkpoint_step < ?2, checkpoint_bytes, before_bytes),
+           checkpoint_step = ?2, checkpoint_digest = ?3, checkpoint_bytes = ?4,
+           checkpoint_attempt = attempts
+         WHERE lease_token = ?1 AND (checkpoint_step IS NULL OR checkpoint_step < ?2
+           OR coalesce(checkpoint_attempt, 0) < attempts)",
     )
     .bind(token.to_string())
     .bind(signed(checkpoint.step))

@@ -110,7 +110,9 @@ pub(super) async fn complete(
         "UPDATE jobs SET phase = ?2, result_digest = ?3, finished_us = ?4, step = steps,
            lease_token = NULL, lease_expires_us = NULL, worker_id = NULL, progressed_us = NULL,
            steps_per_sec = 0, live_metric = NULL, live_value = NULL,
-           checkpoint_step = NULL, checkpoint_digest = NULL, checkpoint_bytes = NULL
+           checkpoint_step = NULL, checkpoint_digest = NULL, checkpoint_bytes = NULL,
+           checkpoint_attempt = NULL,
+           before_step = NULL, before_digest = NULL, before_bytes = NULL
          WHERE id = ?1",
     )
     .bind(held.id)

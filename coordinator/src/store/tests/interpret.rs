@@ -43,9 +43,18 @@ impl World {
                 let leased = self
                     .acquire(args[0], args[1].parse().expect("a number"))
                     .await?;
-                let show = |job: &Leased| match job.resume {
-                    Some(checkpoint) => format!("{}+{}", self.name(job.lease), checkpoint.step),
-                    None => self.name(job.lease),
+                let show = |job: &Leased| {
+                    let name = self.name(job.lease);
+                    match (job.resume, job.resume_before) {
+                        (Some(last), Some(before)) => {
+                            format!("{name}+{}/{}", last.step, before.step)
+                        }
+                        (Some(last), None) => format!("{name}+{}", last.step),
+                        (None, before) => {
+                            assert_eq!(before, None, "before what?");
+                            name
+                        }
+                    }
                 };
                 leased.iter().map(show).collect::<Vec<_>>().join(" ")
             }

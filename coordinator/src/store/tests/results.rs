@@ -200,7 +200,8 @@ async fn garbage_is_collected_once_it_is_old_and_nothing_refers_to_it() {
         let blob = artifacts.put_bytes(text.as_bytes().into(), now).await;
         blob.expect("stored")
     };
-    let (kept, loose, checkpoint) = (put("kept").await, put("loose").await, put("mid").await);
+    let (kept, loose) = (put("kept").await, put("loose").await);
+    let (early, checkpoint) = (put("early").await, put("mid").await);
     let lease = world.lease("a@1");
     let file = Artifact {
         name: "f".into(),
@@ -215,16 +216,22 @@ async fn garbage_is_collected_once_it_is_old_and_nothing_refers_to_it() {
         .complete(lease, result, Provenance::default(), now)
         .await
         .expect("recorded");
-    let (step, digest) = (5, checkpoint.digest);
-    let resume = Checkpoint {
-        step,
-        digest,
-        size_bytes: checkpoint.size_bytes,
-    };
-    store
-        .release(world.lease("b@1"), Some(resume), now)
-        .await
-        .expect("released");
+    // The last checkpoint and the one before it are both referred to.
+    for (attempt, step, blob) in [("b@1", 2, &early), ("b@2", 5, &checkpoint)] {
+        let resume = Checkpoint {
+            step,
+            digest: blob.digest,
+            size_bytes: blob.size_bytes,
+        };
+        store
+            .release(world.lease(attempt), Some(resume), now)
+            .await
+            .expect("released");
+        if attempt == "b@1" {
+            world.run("acquire w1 1").await.expect("acquired");
+        }
+    }
+    let digest = checkpoint.digest;
 
     let young = artifacts
         .collect(now.plus_secs(10.0), 60.0)
@@ -261,12 +268,12 @@ async fn garbage_is_collected_once_it_is_old_and_nothing_refers_to_it() {
             .expect("was there")
     );
     world.run("acquire w1 1").await.expect("acquired");
-    world.run("complete b@2").await.expect("recorded");
+    world.run("complete b@3").await.expect("recorded");
     let last = artifacts
         .collect(now.plus_secs(1e4), 60.0)
         .await
         .expect("collects");
-    assert_eq!(last.blobs, 2);
+    assert_eq!(last.blobs, 3);
 }
 
 #[tokio::test]

@@ -177,9 +177,34 @@ async fn a_job_goes_on_from_its_furthest_checkpoint() {
          status s                => pending=1 left=70
          acquire w2 1            => a@2+30
          release a@2 60
-         acquire w1 1            => a@3+60
+         acquire w1 1            => a@3+60/30
          complete a@3            => new
          status s                => done=1",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn the_checkpoint_before_the_last_one_is_kept() {
+    check(
+        "submit s: a             => jobs=1 new=1 done=0
+         acquire w1 1            => a@1
+         renew w1 a@1+10         => continue
+         renew w1 a@1+20         => continue
+         renew w1 a@1+30         => continue
+         release a@1
+         acquire w1 1            => a@2+30/20
+         release a@2 30
+         acquire w1 1            => a@3+30/20
+         renew w1 a@3+25         => continue
+         release a@3
+         acquire w1 1            => a@4+25/20
+         renew w1 a@4+40         => continue
+         renew w1 a@4+35         => continue
+         wait 9
+         expire                  => a@4
+         acquire w1 1            => a@5+40/25
+         complete a@5            => new",
     )
     .await;
 }
