@@ -341,6 +341,26 @@ pub struct Optim {
     pub loss: Loss,
     /// Steps between evaluations on `val`; the last step is always evaluated.
     pub eval_every: u64,
+    /// Share of activations that is dropped in training; 0 means none. Left out
+    /// of the text at 0, so that specs from before it keep their keys.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropout: f64,
+    /// Factor of the learning rate from each layer to the one below it; 1 means
+    /// one rate for all, and is left out of the text for the same reason.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub layer_decay: f64,
+}
+
+fn is_zero(x: &f64) -> bool {
+    *x == 0.0
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn is_one(x: &f64) -> bool {
+    *x == 1.0
 }
 
 /// Shape of the learning rate after the warm-up.
@@ -368,7 +388,7 @@ pub enum Loss {
 }
 
 /// Which weights a training result holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Keep {
     /// None: the measures alone.
@@ -379,6 +399,8 @@ pub enum Keep {
     Matched,
     /// Also those of steps 0, 10, 30, 100, 300, 1000 …
     All,
+    /// Those of the last step, and of these steps; ascending.
+    Steps(Vec<u64>),
 }
 
 /// A job spec in text that this program cannot take.
@@ -401,6 +423,14 @@ pub enum SpecError {
         /// The key of the text.
         actual: JobKey,
     },
+    /// A number out of its range.
+    #[error("job spec says {what} = {value}, which is out of range")]
+    Value {
+        /// Which one.
+        what: &'static str,
+        /// The number.
+        value: f64,
+    },
 }
 
 impl JobSpec {
@@ -419,7 +449,8 @@ impl JobSpec {
     /// Reads a spec that came with its key, and verifies both.
     ///
     /// # Errors
-    /// If the text is not a spec of this version, or its key differs.
+    /// If the text is not a spec of this version, its key differs, or a number is
+    /// out of its range.
     pub fn from_json(text: &str, claimed: JobKey) -> Result<Self, SpecError> {
         let value: Value = serde_json::from_str(text)?;
         // The version first: another version's fields would only confuse.
@@ -434,7 +465,9 @@ impl JobSpec {
         if actual != claimed {
             return Err(SpecError::Key { claimed, actual });
         }
-        Ok(serde_json::from_value(value)?)
+        let spec = serde_json::from_value(value)?;
+        checked(&spec)?;
+        Ok(spec)
     }
 
     /// The jobs whose results this one needs.
@@ -481,6 +514,28 @@ impl JobSpec {
             Work::Train(train) => train.optim.steps,
         }
     }
+}
+
+/// Refuses numbers that no sweep file can give, and that would train nonsense.
+fn checked(spec: &JobSpec) -> Result<(), SpecError> {
+    let outside = |what: &'static str, value: f64| Err(SpecError::Value { what, value });
+    let (optim, keep) = match &spec.work {
+        Work::Pretrain(Pretrain::Hub(_)) => return Ok(()),
+        Work::Pretrain(Pretrain::Corpus(corpus)) => (&corpus.optim, &Keep::None),
+        Work::Train(train) => (&train.optim, &train.keep),
+    };
+    if !(0.0..1.0).contains(&optim.dropout) {
+        return outside("dropout", optim.dropout);
+    }
+    if !(optim.layer_decay > 0.0 && optim.layer_decay <= 1.0) {
+        return outside("layer_decay", optim.layer_decay);
+    }
+    if let Keep::Steps(steps) = keep
+        && let Some(late) = steps.iter().find(|step| **step > optim.steps)
+    {
+        return outside("keep.steps", *late as f64);
+    }
+    Ok(())
 }
 
 /// JSON text with object keys sorted by their bytes and no white space.
@@ -555,48 +610,4 @@ impl fmt::Display for Frozen {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spec() -> JobSpec {
-        JobSpec {
-            version: SPEC_VERSION,
-            engine: Engine {
-                device: DeviceKind::Cpu,
-                ops: Ops::Fused,
-                dtype: Dtype::F32,
-                micro_batch: 64,
-            },
-            work: Work::Pretrain(Pretrain::Hub(HubModel {
-                repo: "openai-community/gpt2".into(),
-                revision: "main".into(),
-            })),
-        }
-    }
-
-    #[test]
-    fn the_canonical_form_is_sorted_and_dense() {
-        assert_eq!(
-            spec().canonical_json(),
-            r#"{"engine":{"device":"cpu","dtype":"f32","micro_batch":64,"ops":"fused"},"version":1,"work":{"pretrain":{"hub":{"repo":"openai-community/gpt2","revision":"main"}}}}"#
-        );
-    }
-
-    #[test]
-    fn a_spec_survives_its_text_form_and_a_changed_one_is_refused() {
-        let (spec, key) = (spec(), spec().key());
-        let text = spec.canonical_json();
-        assert_eq!(JobSpec::from_json(&text, key).expect("readable"), spec);
-
-        let changed = text.replace("main", "next");
-        assert!(matches!(
-            JobSpec::from_json(&changed, key),
-            Err(SpecError::Key { .. })
-        ));
-        let newer = text.replace("\"version\":1", "\"version\":2");
-        assert!(matches!(
-            JobSpec::from_json(&newer, key),
-            Err(SpecError::Version { found: 2 })
-        ));
-    }
-}
+mod tests;

@@ -19,7 +19,7 @@ pub enum Purpose {
     Split,
     /// Random labels (the `random_labels` control).
     Labels,
-    /// Dropout masks; the name is "layer/step".
+    /// Dropout masks; the name is "place/step".
     Dropout,
     /// Windows of the pretraining corpus; the name is the step.
     Corpus,

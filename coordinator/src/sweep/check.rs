@@ -6,14 +6,15 @@ use super::crossing::{Points, Spot};
 use super::decode::Setting;
 use super::document::Document;
 use super::model::{Model, ModelShape};
-use super::source::Problems;
+use super::source::{Problems, Span};
 
 /// Points of one seed; a sweep of more would not be read by anyone.
 const POINTS_MAX: u64 = 1_000_000;
 
 /// Counts the points of a document and checks each, as far as no file is needed.
 /// Conditions that never hold, and exclusions that match nothing, are mistakes.
-pub fn walk(document: &mut Document, problems: &mut Problems) {
+/// `kept` are the steps whose weights are to be kept, and where each stands.
+pub fn walk(document: &mut Document, kept: &[(u64, Span)], problems: &mut Problems) {
     let mut unused = vec![true; document.excludes.len()];
     let mut points = 0;
     let mut all = Points::new(document);
@@ -38,6 +39,7 @@ pub fn walk(document: &mut Document, problems: &mut Problems) {
         if !problems.is_full() {
             let shape = Model::of(&spot.get("model").value).known_shape();
             check(&spot, shape.as_ref(), problems);
+            late(&spot, kept, problems);
         }
     }
     for (pattern, unused) in document.excludes.iter().zip(unused) {
@@ -112,6 +114,17 @@ pub fn check(spot: &Spot, shape: Option<&ModelShape>, problems: &mut Problems) {
     if let Some(shape) = shape {
         layers(spot.get("frozen"), shape, problems);
         layers(spot.get("init"), shape, problems);
+    }
+}
+
+/// Steps that a run never reaches have no weights to keep.
+fn late(spot: &Spot, kept: &[(u64, Span)], problems: &mut Problems) {
+    let steps = spot.get("train.steps").value.as_u64().unwrap_or(0);
+    for (i, (step, span)) in kept.iter().enumerate() {
+        if *step > steps {
+            let message = format!("must be ≤ train.steps ({steps}), got {step}");
+            problems.push(*span, &format!("keep.checkpoints[{i}]"), message);
+        }
     }
 }
 

@@ -243,7 +243,9 @@ fn prompt_tokens(task: &Task) -> f64 {
 
 /// Bytes of the weights that a result holds.
 fn weights_bytes(train: &Train, shape: &ModelShape) -> u64 {
-    let files = match train.keep {
+    // Weights at the last step are the final ones again: equal bytes, one blob.
+    let before_last = |steps: &[u64]| steps.iter().filter(|s| **s < train.optim.steps).count();
+    let files = match &train.keep {
         Keep::None => 0,
         Keep::Final => 1,
         Keep::Matched => 2,
@@ -255,6 +257,7 @@ fn weights_bytes(train: &Train, shape: &ModelShape) -> u64 {
             let along = grid.take(16).flatten().filter(|s| *s < train.optim.steps);
             3 + along.count() as u64
         }
+        Keep::Steps(steps) => 1 + before_last(steps) as u64,
     };
     files * 4 * shape.parameters(train.untie)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::fields::MODEL;
+use super::fields::{MODEL, UINT_MAX};
 use super::kinds::{Bounds, Field, Kind};
 use super::source::{Problems, Span};
 use super::tree::{Key, Node, Tree, join};
@@ -207,6 +207,8 @@ pub fn value(kind: &Kind, node: &Node, place: &str, problems: &mut Problems) -> 
             ),
             number_help(other),
         ),
+        (Kind::Checkpoints, Tree::List(items)) => steps(node, items, place, problems),
+        (Kind::Checkpoints, _) => self::value(&Kind::Word(CHECKPOINTS), node, place, problems),
         (Kind::Init, _) => init(node, place, problems),
         (Kind::Frozen, _) => frozen(node, place, problems),
         (Kind::Model, _) => super::model::decode(MODEL, node, place, problems),
@@ -273,6 +275,30 @@ fn bins(node: &Node, items: &[Node], place: &str, problems: &mut Problems) -> Op
     good.then_some(Value::Array(found))
 }
 
+/// Ascending steps, so that one set has one job key.
+fn steps(node: &Node, items: &[Node], place: &str, problems: &mut Problems) -> Option<Value> {
+    if items.is_empty() || items.len() > STEPS_MAX {
+        let message = format!("must name 1 to {STEPS_MAX} steps, got {}", items.len());
+        let help = "without steps in between, write `final`";
+        problems.push_help(node.span, place, message, help);
+        return None;
+    }
+    let found = list(&Kind::Uint(0, UINT_MAX), items, place, problems)?;
+    let steps: Vec<_> = found.as_array()?.iter().map(Value::as_u64).collect();
+    let mut good = true;
+    for (i, pair) in steps.windows(2).enumerate() {
+        if pair[0] >= pair[1] {
+            let message = format!("must be ascending, got {} after {}", found[i + 1], found[i]);
+            problems.push(items[i + 1].span, &format!("{place}[{}]", i + 1), message);
+            good = false;
+        }
+    }
+    good.then_some(found)
+}
+
+/// Most steps in a list of checkpoints: each costs a network's bytes for each run.
+pub(super) const STEPS_MAX: usize = 256;
+pub(super) const CHECKPOINTS: &[&str] = &["final", "matched", "all"];
 pub(super) const INITS: &[&str] = &[
     "pretrained",
     "scratch",

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use seedbed_proto::job;
 use serde_json::{Value, json};
 
 use super::axes::{Axes, Axis, Pattern, included, patterns};
@@ -35,12 +36,12 @@ pub struct Sweep {
 }
 
 /// The `keep:` block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keep {
     /// Whose weights stay in the store.
     pub weights: KeepWeights,
     /// Which weights a run's result holds.
-    pub checkpoints: seedbed_proto::job::Keep,
+    pub checkpoints: job::Keep,
 }
 
 /// Whose weights stay in the store.
@@ -156,8 +157,9 @@ impl Reader<'_> {
         };
         // What a wrong axis does to the crossing would only confuse.
         if self.problems.is_empty() {
+            let kept = kept_steps(first);
             for document in &mut documents {
-                check::walk(document, self.problems);
+                check::walk(document, &kept, self.problems);
             }
             let jobs = |d: &Document| d.points.saturating_mul(d.seeds.len() as u64);
             let jobs: u64 = documents.iter().map(jobs).sum();
@@ -363,11 +365,15 @@ impl Reader<'_> {
             Some("selected") => KeepWeights::Selected,
             _ => KeepWeights::None,
         };
-        let checkpoints = match (weights, all["checkpoints"].as_str()) {
-            (KeepWeights::None, _) => seedbed_proto::job::Keep::None,
-            (_, Some("matched")) => seedbed_proto::job::Keep::Matched,
-            (_, Some("all")) => seedbed_proto::job::Keep::All,
-            _ => seedbed_proto::job::Keep::Final,
+        let steps = all["checkpoints"].as_array().map(Vec::as_slice);
+        let checkpoints = match (weights, steps, all["checkpoints"].as_str()) {
+            (KeepWeights::None, ..) => job::Keep::None,
+            (_, Some(steps), _) => {
+                job::Keep::Steps(steps.iter().filter_map(Value::as_u64).collect())
+            }
+            (.., Some("matched")) => job::Keep::Matched,
+            (.., Some("all")) => job::Keep::All,
+            _ => job::Keep::Final,
         };
         let stated = found.iter().find(|(name, _)| *name == "checkpoints");
         if let (KeepWeights::None, Some((_, setting))) = (weights, stated) {
@@ -381,6 +387,22 @@ impl Reader<'_> {
             checkpoints,
         }
     }
+}
+
+/// The steps of `keep.checkpoints`, and where each stands.
+fn kept_steps(first: &Raw) -> Vec<(u64, Span)> {
+    let Some(Tree::Map(keep)) = first.keys.get("keep").map(|(_, node)| &node.value) else {
+        return vec![];
+    };
+    let list = keep.iter().find(|(key, _)| key.name == "checkpoints");
+    let Some(Tree::List(items)) = list.map(|(_, node)| &node.value) else {
+        return vec![];
+    };
+    let step = |item: &Node| match item.value {
+        Tree::Int(step) => Some((u64::try_from(step).ok()?, item.span)),
+        _ => None,
+    };
+    items.iter().filter_map(step).collect()
 }
 
 /// Every setting that has a default.

@@ -255,7 +255,7 @@ impl Jobs<'_> {
             frozen: typed(spot.get("frozen").value.clone()),
             untie: spot.get("train.untie").value == true,
             task: block::<Task>(fields::TASK, "task", spot),
-            keep: self.sweep.keep.checkpoints,
+            keep: self.sweep.keep.checkpoints.clone(),
             seed,
             optim,
         };

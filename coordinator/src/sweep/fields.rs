@@ -337,6 +337,18 @@ pub const TRAIN: &[Field] = &[
         "AdamW's denominator constant.",
     ),
     field(
+        "dropout",
+        below(0.0, 1.0),
+        Some("0.0"),
+        "Share of activations that is dropped in training, at GPT-2's places; 0 for none.",
+    ),
+    field(
+        "layer_decay",
+        above(0.0, 1.0),
+        Some("1.0"),
+        "Factor of the learning rate from each layer to the one below it; 1 for one rate.",
+    ),
+    field(
         "loss",
         Kind::Word(&["answer", "full", "two_way"]),
         Some("\"answer\""),
@@ -394,9 +406,10 @@ pub const KEEP: &[Field] = &[
     ),
     field(
         "checkpoints",
-        Kind::Word(&["final", "matched", "all"]),
+        Kind::Checkpoints,
         Some("\"final\""),
-        "Which weights of a run: the last; also those at matched accuracy; also those along the way.",
+        "Which weights of a run: the last; also those at matched accuracy; also those along the way; \
+         or the last and those of a list of steps.",
     ),
 ];
 

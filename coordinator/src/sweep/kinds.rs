@@ -27,6 +27,8 @@ pub enum Kind {
     Bins,
     /// `online`, or a number of trials.
     TrainSet,
+    /// `final`, `matched`, `all`, or an ascending list of steps.
+    Checkpoints,
     /// How weights start.
     Init,
     /// Which weights stay.

@@ -89,6 +89,8 @@ impl Pretrain {
             epsilon: self.epsilon,
             loss: Loss::Full,
             eval_every: self.eval_every,
+            dropout: 0.0,
+            layer_decay: 1.0,
         }
     }
 }

@@ -55,7 +55,7 @@ const PATHS: &[(&str, &str, &str)] = axis_paths! {
     "task": ["name", "template", "range", "bins", "train", "bos", "random_labels", "split_seed",
         "eval_trials"],
     "train": ["steps", "batch", "schedule", "warmup", "clip", "weight_decay", "beta1", "beta2",
-        "epsilon", "loss", "eval_every", "untie"],
+        "epsilon", "dropout", "layer_decay", "loss", "eval_every", "untie"],
     "engine": ["device", "ops", "dtype", "micro_batch"],
 };
 

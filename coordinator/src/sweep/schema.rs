@@ -66,6 +66,15 @@ fn of(kind: &Kind) -> Value {
             { "const": "online" },
             { "type": "integer", "minimum": 1, "maximum": u32::MAX },
         ]}),
+        Kind::Checkpoints => json!({ "anyOf": [
+            { "enum": super::decode::CHECKPOINTS },
+            {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": super::decode::STEPS_MAX,
+                "items": { "type": "integer", "minimum": 0 },
+            },
+        ]}),
         Kind::Init => json!({ "anyOf": [
             { "enum": super::decode::INITS },
             one_of([("reinit", one_of([("first", count.clone()), ("last", count)]))]),

@@ -71,6 +71,8 @@ fn job(name: &str, inputs: &[&str]) -> NewJob {
                 epsilon: 0.5,
                 loss: Loss::Full,
                 eval_every: 10,
+                dropout: 0.0,
+                layer_decay: 1.0,
             },
             seed,
         }))),

@@ -1,5 +1,7 @@
 //! What a text means, and what is said of a wrong one.
 
+use seedbed_proto::job::{Keep, Work};
+
 use super::{files, jobs, tiny};
 use crate::sweep::{expand, parse};
 
@@ -226,6 +228,51 @@ fn mistakes_between_settings_are_found() {
     refuse(
         &format!("engine: {{device: cuda, ops: fused}}\n{ONE}axes: {{}}"),
         &["1:29 engine.ops: the fused kernels run on a cpu only; leave `ops` at auto"],
+    );
+}
+
+#[test]
+fn steps_to_keep_must_be_reached_by_every_run() {
+    const KEEP: &str = "keep: {weights: all, checkpoints: ";
+    let all: &[u64] = &[0, 10, 50];
+    let text = format!(
+        "{KEEP}[0, 10, 50]}}\ntrain: {{steps: 50, learning_rate: 0.001}}\naxes: {{seed: [1]}}"
+    );
+    let Work::Train(train) = &jobs(&tiny(&text))[0].spec.work else {
+        panic!("a training job")
+    };
+    assert_eq!(train.keep, Keep::Steps(all.to_vec()));
+    refuse(
+        &format!(
+            "{KEEP}[0, 100, 300]}}\ntrain: {{learning_rate: 0.001}}\naxes: {{train.steps: [100, 3000, 200]}}"
+        ),
+        &[
+            "1:44 keep.checkpoints[2]: must be ≤ train.steps (100), got 300",
+            "1:44 keep.checkpoints[2]: must be ≤ train.steps (200), got 300",
+        ],
+    );
+    refuse(
+        &format!("{KEEP}[0, 30, 10, 30]}}\n{ONE}axes: {{}}"),
+        &["1:43 keep.checkpoints[2]: must be ascending, got 10 after 30"],
+    );
+    refuse(
+        &format!("{KEEP}[]}}\n{ONE}axes: {{}}"),
+        &["1:35 keep.checkpoints: must name 1 to 256 steps, got 0"],
+    );
+    refuse(
+        &format!("{KEEP}[0, soon]}}\n{ONE}axes: {{}}"),
+        &["1:39 keep.checkpoints[1]: must be a whole number, got `soon`"],
+    );
+    refuse(
+        &format!("{KEEP}some}}\n{ONE}axes: {{}}"),
+        &["1:35 keep.checkpoints: must be one of final, matched, all, got `some`"],
+    );
+    refuse(
+        "train: {dropout: 1.0, layer_decay: 0, learning_rate: 0.001}\naxes: {}",
+        &[
+            "1:18 train.dropout: must be < 1, got 1",
+            "1:36 train.layer_decay: must be > 0, got 0",
+        ],
     );
 }
 

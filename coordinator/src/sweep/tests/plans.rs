@@ -165,6 +165,26 @@ fn a_plan_says_what_a_sweep_takes() {
     insta::assert_snapshot!(without_keys(&plan.render()));
 }
 
+#[test]
+fn a_plan_counts_the_bytes_of_every_kept_step() {
+    let bytes = |checkpoints: &str| {
+        let text = format!(
+            "name: study\nmodel: {{hub: openai-community/gpt2}}\n\
+             train: {{steps: 1000, learning_rate: 0.001}}\n\
+             keep: {{weights: all, checkpoints: {checkpoints}}}\naxes: {{seed: [1]}}"
+        );
+        let sweep = parse("f", &text).expect("a right file");
+        let files = files(&sweep);
+        let jobs = expand(&sweep, &files).expect("no files");
+        plan(&sweep, &files, jobs, |_| false).stored_bytes / (4 * 124_439_808)
+    };
+    // The base, the run's last weights, and those on the way.
+    assert_eq!(bytes("final"), 2);
+    assert_eq!(bytes("[0, 10, 30, 100, 300]"), 7);
+    assert_eq!(bytes("[0, 1000]"), 3, "the last step's are there anyway");
+    assert_eq!(bytes("all"), 8, "matched, and five on the way");
+}
+
 /// Job keys change with every change of the spec; the rest is for people.
 fn without_keys(text: &str) -> String {
     let line = |line: &str| match line.strip_prefix("  ") {

@@ -26,6 +26,10 @@ fn examples(schema: &Value) -> Vec<String> {
             None => vec![format!("{:?}", least("minimum"))],
         },
         Some("string") => vec!["x".into()],
+        Some("array") => examples(&schema["items"])
+            .iter()
+            .map(|item| format!("[{item}]"))
+            .collect(),
         other => panic!("no examples of {other:?}: {schema}"),
     }
 }
