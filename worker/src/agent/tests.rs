@@ -56,6 +56,8 @@ fn assignment() -> v1::Assignment {
                 epsilon: 1e-8,
                 loss: Loss::Full,
                 eval_every: 10,
+                dropout: 0.0,
+                layer_decay: 1.0,
             },
             seed: 1,
         }))),
@@ -70,6 +72,7 @@ fn assignment() -> v1::Assignment {
         spec_json: spec.canonical_json(),
         inputs: vec![],
         resume: None,
+        resume_before: None,
     }
 }
 
@@ -318,7 +321,7 @@ async fn checkpoints_go_out_while_training_goes_on_and_are_resumed_from() {
     let mut config = config(&stub, cache.path());
     config.checkpoint.every_steps = 10;
     let worker = work(config, |inputs, context| {
-        if let Some(resume) = &inputs.resume {
+        if let Some(resume) = inputs.resume.first() {
             let text = fs::read_to_string(resume).expect("fetched");
             assert!(text.starts_with("step "), "{text}");
             return finish(context);
@@ -345,6 +348,39 @@ async fn checkpoints_go_out_while_training_goes_on_and_are_resumed_from() {
     let steps: Vec<_> = stub.state().checkpoints.iter().map(|c| c.step).collect();
     assert!(steps.is_sorted(), "{steps:?}");
     assert!(steps.iter().all(|step| step % 10 == 0), "{steps:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_gets_both_checkpoints_and_goes_without_what_is_lost() {
+    let cache = tempfile::tempdir().expect("a directory");
+    let checkpoint = |step: u64| v1::Checkpoint {
+        step,
+        digest: BlobDigest::of(format!("step {step}").as_bytes()).to_string(),
+        size_bytes: 6,
+    };
+    let job = |last: u64, before: u64| v1::Assignment {
+        resume: Some(checkpoint(last)),
+        resume_before: Some(checkpoint(before)),
+        ..assignment()
+    };
+    let mut state = with_job();
+    // 30 is lost; the bytes of 40 are others than were uploaded.
+    state.jobs = [job(20, 10), job(30, 20), job(40, 20), job(40, 30)].into();
+    for (step, text) in [(10, "step 10"), (20, "step 20"), (40, "damage!")] {
+        state.blobs.insert(checkpoint(step).digest, text.into());
+    }
+    let stub = Stub::start(state);
+    let (tx, rx) = std::sync::mpsc::channel();
+    let worker = work(config(&stub, cache.path()), move |inputs, context| {
+        let text = |path: &std::path::PathBuf| fs::read_to_string(path).expect("fetched");
+        let texts: Vec<_> = inputs.resume.iter().map(text).collect();
+        tx.send(texts.join(", ")).expect("awaited");
+        finish(context)
+    });
+    stub.until("four results", |s| s.completes.len() == 4).await;
+    worker.ends().await.expect("in good order");
+    let given: Vec<_> = rx.iter().collect();
+    assert_eq!(given, ["step 20, step 10", "step 20", "step 20", ""]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@
 //! Its Conv1D weights are `[in, out]`.
 
 mod config;
+mod dropout;
 mod error;
 mod freeze;
 pub mod init;
@@ -16,9 +17,10 @@ pub mod weights;
 mod tests;
 
 pub use config::Config;
+pub use dropout::Dropout;
 pub use error::ModelError;
 pub use freeze::trainable;
-pub use model::{Gpt2, Param};
+pub use model::{Gpt2, Input, Param};
 pub use weights::Weights;
 
 /// The token embedding, which is also the unembedding unless that is untied.

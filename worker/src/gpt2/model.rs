@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use candle_core::{DType, Device, Tensor, Var};
 use seedbed_proto::job::Dtype;
 
+use super::dropout::{Dropout, Place};
 use super::freeze::decays;
 use super::{Config, LM_HEAD, ModelError, WPE, WTE, Weights};
 use crate::ops::{self, Ops};
@@ -40,6 +41,22 @@ impl Param {
     /// Whether it trains.
     pub fn trainable(&self) -> bool {
         self.var.is_some()
+    }
+}
+
+/// What a loss is of: token ids (B, T) u32, and what is dropped on the way; ids
+/// alone drop nothing.
+#[derive(Clone, Copy)]
+pub struct Input<'a> {
+    /// Token ids, (B, T) u32.
+    pub ids: &'a Tensor,
+    /// Dropout of this pass.
+    pub dropout: Option<&'a Dropout>,
+}
+
+impl<'a> From<&'a Tensor> for Input<'a> {
+    fn from(ids: &'a Tensor) -> Self {
+        Self { ids, dropout: None }
     }
 }
 
@@ -164,9 +181,10 @@ impl Gpt2 {
     ///
     /// # Errors
     /// If the ids don't fit the network.
-    pub fn answer_loss(&self, ids: &Tensor, answers: &Tensor) -> Result<Tensor> {
-        self.check(ids)?;
-        let x = self.train.last(ids)?; // (B, C)
+    pub fn answer_loss<'a>(&self, input: impl Into<Input<'a>>, answers: &Tensor) -> Result<Tensor> {
+        let input = input.into();
+        self.check(input.ids)?;
+        let x = self.train.last(input)?; // (B, C)
         Ok(ops::head_loss(
             self.train.ops,
             &x,
@@ -180,9 +198,15 @@ impl Gpt2 {
     ///
     /// # Errors
     /// If the ids don't fit the network.
-    pub fn two_way_loss(&self, ids: &Tensor, right: &Tensor, pair: [u32; 2]) -> Result<Tensor> {
-        self.check(ids)?;
-        let x = self.train.last(ids)?; // (B, C)
+    pub fn two_way_loss<'a>(
+        &self,
+        input: impl Into<Input<'a>>,
+        right: &Tensor,
+        pair: [u32; 2],
+    ) -> Result<Tensor> {
+        let input = input.into();
+        self.check(input.ids)?;
+        let x = self.train.last(input)?; // (B, C)
         let pair = Tensor::new(&pair, &self.device)?;
         let unembed = self.train.unembed.index_select(&pair, 0)?; // (2, C)
         Ok(ops::head_loss(self.train.ops, &x, &unembed, right)?)
@@ -192,9 +216,10 @@ impl Gpt2 {
     ///
     /// # Errors
     /// If the ids don't fit the network.
-    pub fn full_loss(&self, ids: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        self.check(ids)?;
-        let x = self.train.all(ids)?; // (B, T, C)
+    pub fn full_loss<'a>(&self, input: impl Into<Input<'a>>, targets: &Tensor) -> Result<Tensor> {
+        let input = input.into();
+        self.check(input.ids)?;
+        let x = self.train.all(input)?; // (B, T, C)
         let x = x.flatten_to(1)?; // (B·T, C)
         Ok(ops::head_loss(
             self.train.ops,
@@ -264,6 +289,7 @@ impl Net {
             c_fc: linear(&format!("h.{layer}.mlp.c_fc")),
             mlp_proj: linear(&format!("h.{layer}.mlp.c_proj")),
             heads: config.heads,
+            layer,
         };
         let wte = find(WTE);
         Self {
@@ -283,31 +309,37 @@ impl Net {
     }
 
     /// The final stream at every position: (B, T) → (B, T, C).
-    pub(super) fn all(&self, ids: &Tensor) -> Result<Tensor> {
-        let mut x = self.embed(ids)?; // (B, T, C)
+    pub(super) fn all<'a>(&self, input: impl Into<Input<'a>>) -> Result<Tensor> {
+        let input = input.into();
+        let mut x = self.embed(input)?; // (B, T, C)
         for block in &self.blocks {
-            x = block.all(self.ops, &x)?;
+            x = block.all(self.ops, &x, input.dropout)?;
         }
         self.ln_f.apply(self.ops, &x)
     }
 
     /// The final stream at the last position: (B, T) → (B, C).
-    fn last(&self, ids: &Tensor) -> Result<Tensor> {
-        let mut x = self.embed(ids)?; // (B, T, C)
+    pub(super) fn last<'a>(&self, input: impl Into<Input<'a>>) -> Result<Tensor> {
+        let input = input.into();
+        let mut x = self.embed(input)?; // (B, T, C)
         let (last, before) = self
             .blocks
             .split_last()
             .expect("a configuration has blocks");
         for block in before {
-            x = block.all(self.ops, &x)?;
+            x = block.all(self.ops, &x, input.dropout)?;
         }
-        let x = last.last(self.ops, &x)?; // (B, C)
+        let x = last.last(self.ops, &x, input.dropout)?; // (B, C)
         self.ln_f.apply(self.ops, &x)
     }
 
-    fn embed(&self, ids: &Tensor) -> Result<Tensor> {
-        let x = ops::embed(self.ops, ids, &self.wte, &self.wpe)?; // (B, T, C)
-        Ok(x.to_dtype(self.dtype)?)
+    fn embed(&self, input: Input<'_>) -> Result<Tensor> {
+        let x = ops::embed(self.ops, input.ids, &self.wte, &self.wpe)?; // (B, T, C)
+        let x = x.to_dtype(self.dtype)?;
+        Ok(match input.dropout {
+            Some(dropout) => dropout.all(Place::Embedding, &x)?,
+            None => x,
+        })
     }
 }
 
@@ -320,34 +352,51 @@ struct Block {
     c_fc: Linear,
     mlp_proj: Linear,
     heads: usize,
+    layer: usize,
 }
 
 impl Block {
     /// (B, T, C) → (B, T, C).
-    fn all(&self, ops: Ops, x: &Tensor) -> Result<Tensor> {
+    fn all(&self, ops: Ops, x: &Tensor, dropout: Option<&Dropout>) -> Result<Tensor> {
         let normed = self.ln_1.apply(ops, x)?;
         let Linear { weight, bias } = &self.c_attn;
-        let heads = ops::attention(ops, &normed, weight, bias, self.heads)?;
-        let x = (x + self.attn_proj.apply(ops, &heads)?)?;
-        self.mlp(ops, &x)
+        let Some(dropout) = dropout else {
+            let heads = ops::attention(ops, &normed, weight, bias, self.heads)?;
+            let x = (x + self.attn_proj.apply(ops, &heads)?)?;
+            return Ok((&x + self.mlp(ops, &x)?)?);
+        };
+        let kept = dropout.attention(self.layer, &normed, self.heads, x.dim(1)?)?; // (B, H, T, T)
+        let heads = ops::attention_dropping(ops, &normed, weight, bias, self.heads, &kept)?;
+        let added = self.attn_proj.apply(ops, &heads)?;
+        let x = (x + dropout.all(Place::AttentionOut(self.layer), &added)?)?;
+        Ok((&x + dropout.all(Place::MlpOut(self.layer), &self.mlp(ops, &x)?)?)?)
     }
 
     /// The last position alone: (B, T, C) → (B, C). Exact: no other position of a
     /// last block is read, so they contribute k and v and nothing else.
-    fn last(&self, ops: Ops, x: &Tensor) -> Result<Tensor> {
+    fn last(&self, ops: Ops, x: &Tensor, dropout: Option<&Dropout>) -> Result<Tensor> {
         let normed = self.ln_1.apply(ops, x)?; // (B, T, C)
         let Linear { weight, bias } = &self.c_attn;
-        let heads = ops::attention_last(ops, &normed, weight, bias, self.heads)?; // (B, C)
         let t = x.dim(1)?;
         let x = x.narrow(1, t - 1, 1)?.squeeze(1)?; // (B, C)
-        let x = (x + self.attn_proj.apply(ops, &heads)?)?;
-        self.mlp(ops, &x)
+        let Some(dropout) = dropout else {
+            let heads = ops::attention_last(ops, &normed, weight, bias, self.heads)?; // (B, C)
+            let x = (x + self.attn_proj.apply(ops, &heads)?)?;
+            return Ok((&x + self.mlp(ops, &x)?)?);
+        };
+        let kept = dropout.attention(self.layer, &normed, self.heads, 1)?; // (B, H, 1, T)
+        let heads = ops::attention_dropping(ops, &normed, weight, bias, self.heads, &kept)?;
+        let added = self.attn_proj.apply(ops, &heads.squeeze(1)?)?; // (B, C)
+        let x = (x + dropout.last(Place::AttentionOut(self.layer), &added, t)?)?;
+        let added = self.mlp(ops, &x)?;
+        Ok((&x + dropout.last(Place::MlpOut(self.layer), &added, t)?)?)
     }
 
+    /// What the MLP adds to the stream: (…, C) → (…, C).
     fn mlp(&self, ops: Ops, x: &Tensor) -> Result<Tensor> {
         let normed = self.ln_2.apply(ops, x)?;
         let hidden = ops::linear_gelu(ops, &normed, &self.c_fc.weight, &self.c_fc.bias)?; // (…, F)
-        Ok((x + self.mlp_proj.apply(ops, &hidden)?)?)
+        self.mlp_proj.apply(ops, &hidden)
     }
 }
 

@@ -1,6 +1,10 @@
 //! The network as a whole: its two implementations against each other, gradients
 //! against differences, files, initial weights, threads.
 
+mod dropout;
+mod frozen;
+mod losses;
+
 use std::collections::BTreeSet;
 
 use candle_core::{Device, Tensor};

@@ -9,7 +9,7 @@ use seedbed_proto::job::{CorpusPretrain, Frozen, HubModel, Init, JobSpec};
 use seedbed_proto::result::{FailureReason, Metric};
 use tokenizers::Tokenizer;
 
-use crate::gpt2::{self, Config, Gpt2};
+use crate::gpt2::{self, Config, Dropout, Gpt2, Input};
 use crate::hub;
 use crate::job::{Directive, Inputs, JobError, Outcome, Output, Progress, RunContext};
 use crate::task;
@@ -182,6 +182,7 @@ impl Reading<'_> {
         model: &Gpt2,
         windows: &[u32],
         rows: Range<usize>,
+        dropout: Option<Dropout>,
     ) -> Result<Tensor, TrainError> {
         let context = self.job.context as usize;
         let shape = (rows.len(), context);
@@ -189,7 +190,11 @@ impl Reading<'_> {
         let device = model.device();
         let ids = Tensor::from_vec(ids, shape, device)?; // (B, T)
         let targets = Tensor::from_vec(targets, shape, device)?; // (B, T)
-        Ok(model.full_loss(&ids, &targets)?)
+        let input = Input {
+            ids: &ids,
+            dropout: dropout.as_ref(),
+        };
+        Ok(model.full_loss(input, &targets)?)
     }
 }
 
@@ -205,9 +210,12 @@ impl Course for Reading<'_> {
         &self,
         model: &Gpt2,
         batch: &Vec<u32>,
+        step: u64,
         rows: Range<usize>,
     ) -> Result<Tensor, TrainError> {
-        self.loss_of(model, batch, rows)
+        let CorpusPretrain { optim, seed, .. } = self.job;
+        let dropout = Dropout::new(optim.dropout, *seed, step, rows.start);
+        self.loss_of(model, batch, rows, dropout)
     }
 
     fn visit(&self, model: &Gpt2, visit: &mut Visit<'_>) -> Result<Vec<Metric>, Halt> {
@@ -222,7 +230,7 @@ impl Course for Reading<'_> {
                 .flat_map(|&at| self.corpus.window(at))
                 .copied()
                 .collect();
-            let loss = self.loss_of(model, &windows, 0..piece.len())?;
+            let loss = self.loss_of(model, &windows, 0..piece.len(), None)?;
             let loss = loss.to_scalar::<f32>().map_err(TrainError::from)?;
             sum += f64::from(loss) * piece.len() as f64;
             visit.pulse()?;

@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use candle_core::Tensor;
-use seedbed_proto::job::{Init, JobSpec, Keep, Loss, Train};
+use seedbed_proto::job::{Init, JobSpec, Keep, Loss, Optim, Train};
 use seedbed_proto::result::Metric;
 
 use crate::behaviour;
-use crate::gpt2::{self, Config, Gpt2, Weights};
+use crate::gpt2::{self, Config, Dropout, Gpt2, Input, Weights};
 use crate::job::pretrain::read_tokenizer;
 use crate::job::{Inputs, JobError, Outcome, Output, RunContext};
 use crate::task::{Batch, EvalSplit, Prepared};
@@ -115,7 +115,13 @@ impl Course for Learning<'_> {
         Ok(self.task.train_batch(self.job.seed, step, batch))
     }
 
-    fn loss(&self, model: &Gpt2, batch: &Batch, rows: Range<usize>) -> Result<Tensor, TrainError> {
+    fn loss(
+        &self,
+        model: &Gpt2,
+        batch: &Batch,
+        step: u64,
+        rows: Range<usize>,
+    ) -> Result<Tensor, TrainError> {
         let (device, t) = (model.device(), batch.len);
         let prompts = &batch.ids[rows.start * t..rows.end * t];
         let right: Vec<u32> = batch.right[rows.clone()]
@@ -125,14 +131,20 @@ impl Course for Learning<'_> {
         let pair = self.task.answers();
         let answers: Vec<u32> = right.iter().map(|&r| pair[r as usize]).collect();
         let ids = Tensor::from_slice(prompts, (rows.len(), t), device)?; // (B, T)
-        Ok(match self.job.optim.loss {
+        let Optim { loss, dropout, .. } = self.job.optim;
+        let dropout = Dropout::new(dropout, self.job.seed, step, rows.start);
+        let input = Input {
+            ids: &ids,
+            dropout: dropout.as_ref(),
+        };
+        Ok(match loss {
             Loss::Answer => {
                 let answers = Tensor::from_vec(answers, rows.len(), device)?; // (B)
-                model.answer_loss(&ids, &answers)?
+                model.answer_loss(input, &answers)?
             }
             Loss::TwoWay => {
                 let right = Tensor::from_vec(right, rows.len(), device)?; // (B)
-                model.two_way_loss(&ids, &right, pair)?
+                model.two_way_loss(input, &right, pair)?
             }
             Loss::Full => {
                 let next = |(prompt, answer): (&[u32], u32)| {
@@ -144,13 +156,18 @@ impl Course for Learning<'_> {
                 };
                 let targets: Vec<u32> = prompts.chunks(t).zip(answers).flat_map(next).collect();
                 let targets = Tensor::from_vec(targets, (rows.len(), t), device)?; // (B, T)
-                model.full_loss(&ids, &targets)?
+                model.full_loss(input, &targets)?
             }
         })
     }
 
     fn visit(&self, model: &Gpt2, visit: &mut Visit<'_>) -> Result<Vec<Metric>, Halt> {
-        if self.job.keep == Keep::All && is_milestone(visit.step) {
+        let keeps = match &self.job.keep {
+            Keep::All => is_milestone(visit.step),
+            Keep::Steps(steps) => steps.contains(&visit.step),
+            Keep::None | Keep::Final | Keep::Matched => false,
+        };
+        if keeps {
             save(model, visit, &format!("step_{:08}.safetensors", visit.step))?;
         }
         if !visit.due {

@@ -6,6 +6,8 @@
 use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::ops::{layer_norm_slow, softmax};
 
+use super::lean::{product, times_constant};
+
 pub(super) fn embed(ids: &Tensor, wte: &Tensor, wpe: &Tensor) -> Result<Tensor> {
     let (b, t) = ids.dims2()?;
     let c = wte.dim(1)?;
@@ -25,8 +27,7 @@ pub(super) fn linear(x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
     let mut shape = x.dims().to_vec();
     let rows = x.elem_count() / inputs;
     *shape.last_mut().expect("x has an axis of inputs") = outputs;
-    x.reshape((rows, inputs))? // (N, I)
-        .matmul(&w.to_dtype(x.dtype())?)?
+    product(&x.reshape((rows, inputs))?, &w.to_dtype(x.dtype())?)? // (N, O)
         .broadcast_add(&b.to_dtype(x.dtype())?)?
         .reshape(shape) // (…, O)
 }
@@ -36,7 +37,7 @@ pub(super) fn attention(x: &Tensor, w: &Tensor, b: &Tensor, heads: usize) -> Res
     let qkv = linear(x, w, b)?; // (B, T, 3C)
     let part = |i: usize| split(&qkv.narrow(D::Minus1, i * c, c)?, heads);
     let (q, k, v) = (part(0)?, part(1)?, part(2)?); // (B, H, T, D)
-    attend(&q, &k, &v, Some(&causal(t, x.dtype(), x.device())?))
+    attend(&q, &k, &v, Some(&causal(t, x.dtype(), x.device())?), None)
 }
 
 pub(super) fn attention_last(x: &Tensor, w: &Tensor, b: &Tensor, heads: usize) -> Result<Tensor> {
@@ -49,7 +50,20 @@ pub(super) fn attention_last(x: &Tensor, w: &Tensor, b: &Tensor, heads: usize) -
     let kv = linear(x, &w.narrow(1, c, 2 * c)?, &b.narrow(0, c, 2 * c)?)?; // (B, T, 2C)
     let k = split(&kv.narrow(D::Minus1, 0, c)?, heads)?; // (B, H, T, D)
     let v = split(&kv.narrow(D::Minus1, c, c)?, heads)?; // (B, H, T, D)
-    attend(&q, &k, &v, None)?.squeeze(1) // (B, C)
+    attend(&q, &k, &v, None, None)?.squeeze(1) // (B, C)
+}
+
+/// Attention from the packed projection on, some of whose probabilities are
+/// dropped: qkv (B, T, 3C), kept (B, H, S, T) → (B, S, C). S queries, the last
+/// ones: all, or one.
+pub(super) fn attend_dropping(qkv: &Tensor, heads: usize, kept: &Tensor) -> Result<Tensor> {
+    let (_, t, width) = qkv.dims3()?;
+    let (c, s) = (width / 3, kept.dim(2)?);
+    let part = |i: usize| qkv.narrow(D::Minus1, i * c, c);
+    let q = split(&part(0)?.narrow(1, t - s, s)?, heads)?; // (B, H, S, D)
+    let (k, v) = (split(&part(1)?, heads)?, split(&part(2)?, heads)?); // (B, H, T, D)
+    let mask = causal(t, qkv.dtype(), qkv.device())?.narrow(0, t - s, s)?; // (S, T)
+    attend(&q, &k, &v, Some(&mask), Some(kept))
 }
 
 /// (B, T, C) → (B, H, T, D).
@@ -60,16 +74,27 @@ fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
         .contiguous()
 }
 
-/// softmax(q·kᵀ/√D)·v, with heads joined again: (B, S, C) for S queries.
-fn attend(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+/// softmax(q·kᵀ/√D)·v, with heads joined again: (B, S, C) for S queries. `kept`
+/// scales the probabilities.
+fn attend(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    mask: Option<&Tensor>,
+    kept: Option<&Tensor>,
+) -> Result<Tensor> {
     let (b, h, s, d) = q.dims4()?;
     let scores = (q.matmul(&k.t()?.contiguous()?)? / (d as f64).sqrt())?; // (B, H, S, T)
     let scores = match mask {
         Some(mask) => scores.broadcast_add(mask)?,
         None => scores,
     };
-    softmax(&scores, D::Minus1)?
-        .matmul(v)? // (B, H, S, D)
+    let p = softmax(&scores, D::Minus1)?; // (B, H, S, T)
+    let p = match kept {
+        Some(kept) => times_constant(&p, kept)?,
+        None => p,
+    };
+    p.matmul(v)? // (B, H, S, D)
         .transpose(1, 2)?
         .reshape((b, s, h * d)) // (B, S, C)
 }
@@ -83,7 +108,7 @@ fn causal(t: usize, dtype: DType, device: &Device) -> Result<Tensor> {
 }
 
 pub(super) fn logits(x: &Tensor, w: &Tensor) -> Result<Tensor> {
-    x.matmul(&w.to_dtype(x.dtype())?.t()?)?.to_dtype(DType::F32)
+    product(x, &w.to_dtype(x.dtype())?.t()?)?.to_dtype(DType::F32)
 }
 
 pub(super) fn head_loss(x: &Tensor, w: &Tensor, targets: &Tensor) -> Result<Tensor> {

@@ -15,6 +15,7 @@
 mod composite;
 mod fused;
 mod kernels;
+mod lean;
 #[cfg(test)]
 mod tests;
 
@@ -82,6 +83,25 @@ pub fn attention_last(
         Ops::Fused => fused::attention_last(x, w, b, heads),
         Ops::Composite => composite::attention_last(x, w, b, heads),
     }
+}
+
+/// [`attention`] with dropped probabilities: `kept` (B, H, S, T) is 0 or a scale
+/// → (B, S, C), for the last S queries, all or one. Only the projections are
+/// fused: no path of its own for what few sweeps ask for.
+pub fn attention_dropping(
+    ops: Ops,
+    x: &Tensor,
+    w: &Tensor,
+    b: &Tensor,
+    heads: usize,
+    kept: &Tensor,
+) -> Result<Tensor> {
+    composite::attend_dropping(&linear(ops, x, w, b)?, heads, kept)
+}
+
+/// Dropout: x times `kept`, which is 0 or a scale for each of its elements.
+pub fn dropped(x: &Tensor, kept: &Tensor) -> Result<Tensor> {
+    lean::times_constant(x, kept)
 }
 
 /// Unembedding: x (N, C), w (V, C) → logits (N, V), f32.

@@ -7,6 +7,7 @@ pub mod error;
 pub mod evaluate;
 pub mod guards;
 pub mod host;
+pub mod layer_decay;
 pub mod optimizer;
 pub mod resume;
 pub mod schedule;
@@ -44,6 +45,8 @@ pub(crate) mod tests_support {
             epsilon: 1e-8,
             loss: Loss::Answer,
             eval_every: 5,
+            dropout: 0.0,
+            layer_decay: 1.0,
         }
     }
 }

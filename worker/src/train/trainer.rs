@@ -20,6 +20,7 @@ use crate::job::{Directive, JobError, Progress, RunContext};
 use crate::train::checkpoint::{Checkpoint, CheckpointError, Point, Record};
 use crate::train::error::TrainError;
 use crate::train::guards::{Gradients, finite_loss, finite_norm};
+use crate::train::layer_decay::share;
 use crate::train::optimizer::{AdamW, Target};
 use crate::train::schedule::learning_rate;
 
@@ -34,7 +35,7 @@ pub trait Course {
     /// If it can't be made.
     fn batch(&self, step: u64) -> Result<Self::Batch, TrainError>;
 
-    /// Mean loss over some of the batch's sequences, as a graph.
+    /// Mean loss over some of the sequences of update `step`'s batch, as a graph.
     ///
     /// # Errors
     /// If the model can't run them.
@@ -42,6 +43,7 @@ pub trait Course {
         &self,
         model: &Gpt2,
         batch: &Self::Batch,
+        step: u64,
         rows: Range<usize>,
     ) -> Result<Tensor, TrainError>;
 
@@ -154,12 +156,14 @@ pub fn train<C: Course>(
 }
 
 /// The parameters that train, in the order of their names.
-fn targets(model: &Gpt2) -> Vec<Target> {
+fn targets(model: &Gpt2, layer_decay: f64) -> Vec<Target> {
+    let layers = model.config().layers;
     let target = |param: &crate::gpt2::Param| {
         Some(Target {
             name: param.name.clone(),
             var: param.var.clone()?,
             decay: param.decay,
+            rate: share(&param.name, layers, layer_decay),
         })
     };
     model.params().iter().filter_map(target).collect()
@@ -182,7 +186,7 @@ impl<'a> Run<'a> {
         ctx: &'a RunContext<'a>,
         resume: Option<Checkpoint<'static>>,
     ) -> Result<Self, TrainError> {
-        let targets = targets(model);
+        let targets = targets(model, settings.optim.layer_decay);
         let mut run = Self {
             adamw: AdamW::new(settings.optim, &targets)?,
             model,
@@ -278,7 +282,7 @@ impl<'a> Run<'a> {
         let mut sum: Option<(f64, Gradients)> = None;
         for from in (0..rows).step_by(piece) {
             let to = rows.min(from + piece);
-            let graph = course.loss(self.model, &batch, from..to)?;
+            let graph = course.loss(self.model, &batch, step, from..to)?;
             let loss = f64::from(graph.to_scalar::<f32>()?);
             let gradients = Gradients::of(self.model, &graph)?;
             // Pieces may differ in length: each weighs by its sequences.
