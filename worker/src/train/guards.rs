@@ -162,6 +162,7 @@ mod tests {
             name: (*name).to_owned(),
             var: Var::new(values.as_slice(), &Device::Cpu).expect("a small tensor"),
             decay: true,
+            rate: 1.0,
         };
         values.iter().map(target).collect()
     }

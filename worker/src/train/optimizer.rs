@@ -26,6 +26,8 @@ pub struct Target {
     pub var: Var,
     /// Whether it decays: matrices do, but for the embeddings.
     pub decay: bool,
+    /// Its share of the learning rate; the decay, which goes with the rate, too.
+    pub rate: f64,
 }
 
 /// Both moments of one parameter, flat: what a checkpoint must hold.
@@ -167,7 +169,8 @@ impl AdamW {
         self.updates += 1;
         let grads = gradients.tensors();
         for ((target, grad), state) in targets.iter().zip(grads).zip(&mut self.states) {
-            let c = coefficients(&self.optim, self.updates, norm, learning_rate, target.decay);
+            let rate = learning_rate * target.rate;
+            let c = coefficients(&self.optim, self.updates, norm, rate, target.decay);
             match state {
                 State::Host(moments) => {
                     let update = Fused {
@@ -290,7 +293,13 @@ mod tests {
     fn targets(start: &[f32], decay: bool) -> Vec<Target> {
         let var = Var::new(start, &Device::Cpu).expect("a small tensor");
         let name = "w".to_owned();
-        vec![Target { name, var, decay }]
+        let rate = 1.0;
+        vec![Target {
+            name,
+            var,
+            decay,
+            rate,
+        }]
     }
 
     fn gradients(grad: &[f32]) -> Gradients {
@@ -313,13 +322,14 @@ mod tests {
             clip: 0.0,
             ..optim()
         };
-        let reference = |decay: bool| {
+        let reference = |decay: bool, share: f64| {
+            let rate = 0.1 * share;
             let mut w = [1.0_f64, -2.0, 0.5];
             let (mut m, mut v) = ([0.0; 3], [0.0; 3]);
             for (t, g) in [(1, [0.5, -1.0, 2.0]), (2, [0.25, 1.0, -2.0])] {
                 for i in 0..3 {
                     if decay {
-                        w[i] -= 0.1 * 0.1 * w[i];
+                        w[i] -= rate * 0.1 * w[i];
                     }
                     m[i] = 0.9 * m[i] + 0.1 * g[i];
                     v[i] = 0.999 * v[i] + 0.001 * g[i] * g[i];
@@ -327,20 +337,21 @@ mod tests {
                         m[i] / (1.0 - 0.9_f64.powi(t)),
                         v[i] / (1.0 - 0.999_f64.powi(t)),
                     );
-                    w[i] -= 0.1 * m / (v.sqrt() + 1e-8);
+                    w[i] -= rate * m / (v.sqrt() + 1e-8);
                 }
             }
             w
         };
-        for decay in [true, false] {
-            let targets = targets(&[1.0, -2.0, 0.5], decay);
+        for (decay, share) in [(true, 1.0), (false, 1.0), (true, 0.25)] {
+            let mut targets = targets(&[1.0, -2.0, 0.5], decay);
+            targets[0].rate = share;
             let mut adamw = AdamW::new(&optim, &targets).expect("new");
             for grad in [[0.5, -1.0, 2.0], [0.25, 1.0, -2.0]] {
                 let grads = gradients(&grad);
                 let norm = grads.norm().expect("a norm");
                 adamw.update(&targets, &grads, &norm, 0.1).expect("update");
             }
-            for (actual, expected) in values(&targets).iter().zip(reference(decay)) {
+            for (actual, expected) in values(&targets).iter().zip(reference(decay, share)) {
                 assert!(
                     (f64::from(*actual) - expected).abs() < 1e-6,
                     "{actual} {expected}"
