@@ -1,0 +1,111 @@
+//! Every frozen set, tied and untied: what trains gets a gradient, and nothing is
+//! computed for what does not.
+
+use std::collections::BTreeMap;
+
+use seedbed_proto::job::Component;
+
+use super::*;
+
+/// Every set for a network of three blocks, each with how many tensors of a tied
+/// network it freezes (of 40: 12 in a block, two embeddings, two of the last
+/// LayerNorm).
+fn all_sets() -> Vec<(Frozen, usize)> {
+    let part = Frozen::Component;
+    vec![
+        (Frozen::None, 0),
+        (Frozen::Prefix(0), 2),
+        (Frozen::Prefix(2), 26),
+        (Frozen::Prefix(3), 38),
+        (Frozen::Suffix(1), 14),
+        (Frozen::Suffix(3), 38),
+        (Frozen::Only(vec![0, 2]), 24),
+        (Frozen::AllBut(vec![1]), 28),
+        (part(Component::Attn), 12),
+        (part(Component::Mlp), 12),
+        (part(Component::Ln), 14),
+        (part(Component::Wte), 1),
+        (part(Component::Wpe), 1),
+    ]
+}
+
+#[test]
+fn what_trains_gets_a_gradient_and_nothing_else_does() {
+    let config = config();
+    let sets = all_sets();
+    let mut tried = BTreeMap::new();
+    for (frozen, count) in &sets {
+        for untie in [false, true] {
+            let weights = untied(&lively(&config, 7), untie);
+            // A free unembedding is frozen by `all_but` alone.
+            let free_head = untie && !matches!(frozen, Frozen::AllBut(_));
+            let train = 40 - count + usize::from(free_head);
+            for ops in [Ops::Fused, Ops::Composite] {
+                let net = network(&config, &weights, frozen, ops);
+                assert_eq!(
+                    net.params().iter().filter(|p| p.trainable()).count(),
+                    train,
+                    "{frozen}, untied {untie}"
+                );
+                for kind in LOSSES {
+                    let what = format!("{frozen}, untied {untie}, {ops:?}, {kind:?}");
+                    gradients_are_those_of_what_trains(&net, kind, &what);
+                    *tried.entry(format!("{ops:?}")).or_insert(0) += 1;
+                }
+            }
+        }
+    }
+    let each = sets.len() * 2 * LOSSES.len();
+    assert!(tried.values().all(|n| *n == each), "{tried:?}");
+}
+
+fn gradients_are_those_of_what_trains(net: &Gpt2, kind: Loss, what: &str) {
+    let grads = loss(net, kind).backward().expect("backward");
+    let mut trained = BTreeSet::new();
+    for p in net.params() {
+        match grads.get(&p.tensor) {
+            Some(grad) => {
+                assert!(p.trainable(), "{what}: {} is frozen", p.name);
+                let largest = values(grad).iter().fold(0.0f32, |m, g| m.max(g.abs()));
+                assert!(largest > 0.0, "{what}: the gradient of {} is 0", p.name);
+                trained.insert(format!("{:?}", p.tensor.id()));
+            }
+            None => assert!(!p.trainable(), "{what}: {} has no gradient", p.name),
+        }
+    }
+    // What is left beside them was computed for nobody. The library leaves sums
+    // over activations behind; a matrix is the gradient of a weight, or of a part
+    // or the transpose of one: the costly thing.
+    for id in grads.get_ids() {
+        let grad = grads.get_id(*id).expect("listed");
+        let of_rows = [BATCH, BATCH * LEN].contains(&grad.dim(0).unwrap_or(0));
+        assert!(
+            trained.contains(&format!("{id:?}")) || grad.rank() != 2 || of_rows,
+            "{what}: a gradient of shape {:?} was computed for nobody",
+            grad.dims()
+        );
+    }
+}
+
+#[test]
+fn the_products_of_the_composite_path_are_the_library_s() {
+    let a = lively(&config(), 1)["h.0.mlp.c_fc.weight"].clone(); // (16, 64)
+    let b = lively(&config(), 2)["h.0.mlp.c_proj.weight"].clone(); // (64, 16)
+    let var = |t: &Tensor| candle_core::Var::from_tensor(t).expect("a variable");
+    let (a, b, zero) = (
+        var(&a),
+        var(&b),
+        Tensor::zeros(16, candle_core::DType::F32, &Device::Cpu),
+    );
+    let zero = zero.expect("zeros");
+    let own = crate::ops::linear(Ops::Composite, &a, &b, &zero).expect("product");
+    let theirs = a.matmul(&b).expect("product");
+    let bits = |t: &Tensor| values(t).iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&own), bits(&theirs));
+    let grads = |out: &Tensor| {
+        let loss = out.sqr().and_then(|t| t.sum_all()).expect("loss");
+        let grads = loss.backward().expect("backward");
+        [&a, &b].map(|v| bits(grads.get(v).expect("trains")))
+    };
+    assert_eq!(grads(&own), grads(&theirs));
+}
