@@ -18,7 +18,7 @@ mod tests;
 pub use config::Config;
 pub use error::ModelError;
 pub use freeze::trainable;
-pub use model::{Gpt2, Param};
+pub use model::{Entry, Gpt2, Param};
 pub use weights::Weights;
 
 /// The token embedding, which is also the unembedding unless that is untied.

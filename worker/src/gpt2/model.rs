@@ -3,15 +3,37 @@
 //! Read from top to bottom. B batch, T tokens, C width, V vocabulary.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor, Var};
 use seedbed_proto::job::Dtype;
 
 use super::freeze::decays;
-use super::{Config, LM_HEAD, ModelError, WPE, WTE, Weights};
+use super::{Config, LM_HEAD, ModelError, WPE, WTE, Weights, block_of};
 use crate::ops::{self, Ops};
 
 type Result<T> = std::result::Result<T, ModelError>;
+
+/// Where a batch enters the network.
+#[derive(Debug, Clone)]
+pub enum Entry {
+    /// At the bottom: token ids (B, T) u32.
+    Ids(Tensor),
+    /// At the entrance of a block: the residual stream there, from
+    /// [`Gpt2::stream`], for blocks below that do not train.
+    Stream {
+        /// (B, T, C).
+        x: Tensor,
+        /// The block, from 0.
+        block: usize,
+    },
+}
+
+impl From<&Tensor> for Entry {
+    fn from(ids: &Tensor) -> Self {
+        Self::Ids(ids.clone())
+    }
+}
 
 /// A GPT-2 whose weights train, or stay as they are, one tensor at a time.
 pub struct Gpt2 {
@@ -125,6 +147,12 @@ impl Gpt2 {
         &self.config
     }
 
+    /// What decides the bits of a result besides weights and machine.
+    pub fn numeric_path(&self) -> String {
+        let Net { ops, dtype, .. } = self.eval;
+        format!("{ops:?} {dtype:?} {:?}", self.device.location())
+    }
+
     /// Where the tensors live.
     pub fn device(&self) -> &Device {
         &self.device
@@ -149,24 +177,48 @@ impl Gpt2 {
         self.params.iter().map(copy).collect()
     }
 
-    /// Logits at the last position, without gradients: ids (B, T) u32 → (B, V).
+    /// How many blocks from the first on do not train, nor the embeddings below
+    /// them: what enters the next one is the same all through a run. The last block
+    /// is not among them, as it computes one position only.
+    pub fn frozen_blocks(&self) -> usize {
+        let lowest = (self.params.iter())
+            .filter(|p| p.trainable() && p.name != LM_HEAD && !p.name.starts_with("ln_f."))
+            .map(|p| block_of(&p.name))
+            .min();
+        let frozen = match lowest {
+            Some(block) => block.unwrap_or(0),
+            None => self.config.layers,
+        };
+        frozen.min(self.config.layers - 1)
+    }
+
+    /// The residual stream at the entrance of a block, without gradients: ids
+    /// (B, T) → (B, T, C).
     ///
     /// # Errors
     /// If the ids don't fit the network.
-    pub fn logits_last(&self, ids: &Tensor) -> Result<Tensor> {
+    pub fn stream(&self, ids: &Tensor, block: usize) -> Result<Tensor> {
         self.check(ids)?;
-        let x = self.eval.last(ids)?; // (B, C)
+        let x = self.eval.embed(ids)?; // (B, T, C)
+        self.eval.blocks(x, 0..block)
+    }
+
+    /// Logits at the last position, without gradients: (B, T) → (B, V).
+    ///
+    /// # Errors
+    /// If the ids don't fit the network.
+    pub fn logits_last(&self, entry: impl Into<Entry>) -> Result<Tensor> {
+        let x = self.eval.last(self.enter(&self.eval, entry.into())?)?; // (B, C)
         Ok(ops::logits(&x, &self.eval.unembed)?)
     }
 
     /// Mean cross-entropy of the answers at the last position over the whole
-    /// vocabulary: ids (B, T), answers (B) → scalar.
+    /// vocabulary: (B, T), answers (B) → scalar.
     ///
     /// # Errors
-    /// If the ids don't fit the network.
-    pub fn answer_loss(&self, ids: &Tensor, answers: &Tensor) -> Result<Tensor> {
-        self.check(ids)?;
-        let x = self.train.last(ids)?; // (B, C)
+    /// If the batch doesn't fit the network.
+    pub fn answer_loss(&self, entry: impl Into<Entry>, answers: &Tensor) -> Result<Tensor> {
+        let x = self.train.last(self.enter(&self.train, entry.into())?)?; // (B, C)
         Ok(ops::head_loss(
             self.train.ops,
             &x,
@@ -175,26 +227,29 @@ impl Gpt2 {
         )?)
     }
 
-    /// Mean cross-entropy between two tokens alone at the last position: ids (B, T),
+    /// Mean cross-entropy between two tokens alone at the last position: (B, T),
     /// right (B) u32 with 0 for `pair[0]` and 1 for `pair[1]` → scalar.
     ///
     /// # Errors
     /// If the ids don't fit the network.
-    pub fn two_way_loss(&self, ids: &Tensor, right: &Tensor, pair: [u32; 2]) -> Result<Tensor> {
-        self.check(ids)?;
-        let x = self.train.last(ids)?; // (B, C)
+    pub fn two_way_loss(
+        &self,
+        entry: impl Into<Entry>,
+        right: &Tensor,
+        pair: [u32; 2],
+    ) -> Result<Tensor> {
+        let x = self.train.last(self.enter(&self.train, entry.into())?)?; // (B, C)
         let pair = Tensor::new(&pair, &self.device)?;
         let unembed = self.train.unembed.index_select(&pair, 0)?; // (2, C)
         Ok(ops::head_loss(self.train.ops, &x, &unembed, right)?)
     }
 
-    /// Mean cross-entropy of every next token: ids (B, T), targets (B, T) → scalar.
+    /// Mean cross-entropy of every next token: (B, T), targets (B, T) → scalar.
     ///
     /// # Errors
     /// If the ids don't fit the network.
-    pub fn full_loss(&self, ids: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        self.check(ids)?;
-        let x = self.train.all(ids)?; // (B, T, C)
+    pub fn full_loss(&self, entry: impl Into<Entry>, targets: &Tensor) -> Result<Tensor> {
+        let x = self.train.all(self.enter(&self.train, entry.into())?)?; // (B, T, C)
         let x = x.flatten_to(1)?; // (B·T, C)
         Ok(ops::head_loss(
             self.train.ops,
@@ -219,6 +274,22 @@ impl Gpt2 {
                     .ok_or_else(|| ModelError::NoGradient(p.name.clone()))
             })
             .collect()
+    }
+
+    /// The stream at the entrance of a block, and that block.
+    fn enter(&self, net: &Net, entry: Entry) -> Result<(Tensor, usize)> {
+        match entry {
+            Entry::Ids(ids) => {
+                self.check(&ids)?;
+                Ok((net.embed(&ids)?, 0))
+            }
+            Entry::Stream { x, block } if block <= self.frozen_blocks() => {
+                Ok((x.to_dtype(net.dtype)?, block))
+            }
+            Entry::Stream { block, .. } => Err(ModelError::Request(format!(
+                "a stream that enters at block {block}, over weights that train"
+            ))),
+        }
     }
 
     /// A batch that would reach outside the position table is an error with a name.
@@ -282,30 +353,30 @@ impl Net {
         }
     }
 
-    /// The final stream at every position: (B, T) → (B, T, C).
-    pub(super) fn all(&self, ids: &Tensor) -> Result<Tensor> {
-        let mut x = self.embed(ids)?; // (B, T, C)
-        for block in &self.blocks {
+    /// Through some blocks: (B, T, C) → (B, T, C).
+    fn blocks(&self, mut x: Tensor, which: Range<usize>) -> Result<Tensor> {
+        for block in &self.blocks[which] {
             x = block.all(self.ops, &x)?;
         }
+        Ok(x)
+    }
+
+    /// The final stream at every position, from the entrance of a block on:
+    /// (B, T, C) → (B, T, C).
+    pub(super) fn all(&self, (x, from): (Tensor, usize)) -> Result<Tensor> {
+        let x = self.blocks(x, from..self.blocks.len())?; // (B, T, C)
         self.ln_f.apply(self.ops, &x)
     }
 
-    /// The final stream at the last position: (B, T) → (B, C).
-    fn last(&self, ids: &Tensor) -> Result<Tensor> {
-        let mut x = self.embed(ids)?; // (B, T, C)
-        let (last, before) = self
-            .blocks
-            .split_last()
-            .expect("a configuration has blocks");
-        for block in before {
-            x = block.all(self.ops, &x)?;
-        }
-        let x = last.last(self.ops, &x)?; // (B, C)
+    /// The final stream at the last position: (B, T, C) → (B, C).
+    fn last(&self, (x, from): (Tensor, usize)) -> Result<Tensor> {
+        let last = self.blocks.len() - 1;
+        let x = self.blocks(x, from..last)?; // (B, T, C)
+        let x = self.blocks[last].last(self.ops, &x)?; // (B, C)
         self.ln_f.apply(self.ops, &x)
     }
 
-    fn embed(&self, ids: &Tensor) -> Result<Tensor> {
+    pub(super) fn embed(&self, ids: &Tensor) -> Result<Tensor> {
         let x = ops::embed(self.ops, ids, &self.wte, &self.wpe)?; // (B, T, C)
         Ok(x.to_dtype(self.dtype)?)
     }

@@ -241,7 +241,11 @@ fn reading_the_last_position_alone_is_exact_and_later_tokens_are_not_seen() {
             .expect("prefix");
         let last = net.logits_last(&prefix).expect("logits");
         for net in [&net, &composite] {
-            let all = net.train.all(&ids()).expect("stream");
+            let all = net
+                .train
+                .embed(&ids())
+                .and_then(|x| net.train.all((x, 0)))
+                .expect("stream");
             let at = all
                 .narrow(1, len - 1, 1)
                 .and_then(|t| t.squeeze(1))

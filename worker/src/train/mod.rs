@@ -8,6 +8,7 @@ pub mod evaluate;
 pub mod guards;
 pub mod host;
 pub mod optimizer;
+pub mod prefix;
 pub mod resume;
 pub mod schedule;
 pub mod trainer;
