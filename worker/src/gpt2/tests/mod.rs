@@ -1,9 +1,12 @@
 //! The network as a whole, by subject: the helpers that they share.
 
+mod batches;
 mod files;
 mod init;
 mod network;
 mod oracle;
+
+use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use seedbed_proto::job::{Dtype, Frozen, Init, Shape};
@@ -60,6 +63,15 @@ fn ids() -> Tensor {
     Tensor::from_vec(ids, (BATCH, LEN), &Device::Cpu).expect("ids")
 }
 
+/// What each sequence is to be answered with, of all tokens and of a pair.
+const ANSWERS: [u32; BATCH] = [3, 39, 0, 3, 17];
+const SIDES: [u32; BATCH] = [0, 1, 1, 0, 1];
+const PAIR: [u32; 2] = [5, 9];
+
+fn targets() -> Vec<u32> {
+    (0..BATCH * LEN).map(|i| (i * 11 + 5) as u32 % 40).collect()
+}
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Loss {
     Answer,
@@ -73,16 +85,15 @@ fn loss(net: &Gpt2, kind: Loss) -> Tensor {
     let cpu = &Device::Cpu;
     match kind {
         Loss::Answer => {
-            let answers = Tensor::new(&[3u32, 39, 0, 3, 17], cpu).expect("answers");
+            let answers = Tensor::new(&ANSWERS, cpu).expect("answers");
             net.answer_loss(&ids(), &answers)
         }
         Loss::TwoWay => {
-            let right = Tensor::new(&[0u32, 1, 1, 0, 1], cpu).expect("sides");
-            net.two_way_loss(&ids(), &right, [5, 9])
+            let right = Tensor::new(&SIDES, cpu).expect("sides");
+            net.two_way_loss(&ids(), &right, PAIR)
         }
         Loss::Full => {
-            let targets: Vec<u32> = (0..BATCH * LEN).map(|i| (i * 11 + 5) as u32 % 40).collect();
-            let targets = Tensor::from_vec(targets, (BATCH, LEN), cpu).expect("targets");
+            let targets = Tensor::from_vec(targets(), (BATCH, LEN), cpu).expect("targets");
             net.full_loss(&ids(), &targets)
         }
     }

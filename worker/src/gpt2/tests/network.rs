@@ -1,5 +1,5 @@
 //! The two implementations against each other, gradients against differences,
-//! batches, threads, engines.
+//! threads, engines.
 
 use std::collections::BTreeSet;
 
@@ -14,16 +14,16 @@ fn fused_and_composite_agree_in_losses_logits_and_every_gradient() {
         let fused = network(&config, &weights, &frozen, Ops::Fused);
         let composite = network(&config, &weights, &frozen, Ops::Composite);
         let (a, b) = (fused.logits_last(&ids()), composite.logits_last(&ids()));
-        assert!(distance(&a.expect("logits"), &b.expect("logits")) < 1e-5);
+        assert!(distance(&a.expect("logits"), &b.expect("logits")) < 2e-6);
         for kind in LOSSES {
             let (a, b) = (loss(&fused, kind), loss(&composite, kind));
-            assert!((scalar(&a) - scalar(&b)).abs() < 1e-5, "{kind:?}");
+            assert!((scalar(&a) - scalar(&b)).abs() < 4e-6, "{kind:?}");
             let (a, b) = (fused.gradients(&a), composite.gradients(&b));
             let (a, b) = (a.expect("gradients"), b.expect("gradients"));
             let names = fused.params().iter().filter(|p| p.trainable());
             for (p, (a, b)) in names.zip(a.iter().zip(&b)) {
                 let d = distance(b, a);
-                assert!(d < 5e-5, "{frozen} {kind:?} {}: {d}", p.name);
+                assert!(d < 1e-5, "{frozen} {kind:?} {}: {d}", p.name);
             }
         }
     }
@@ -89,48 +89,6 @@ fn a_loss_that_does_not_reach_a_parameter_is_an_error_with_its_name() {
     let stray = net.params()[0].tensor.sum_all().expect("sum");
     let error = net.gradients(&stray).expect_err("unreached");
     assert!(matches!(error, ModelError::NoGradient(_)), "{error}");
-}
-
-#[test]
-fn a_batch_equals_its_sequences_one_by_one() {
-    for ops in [Ops::Fused, Ops::Composite] {
-        let net = network(&config(), &lively(&config(), 2), &Frozen::None, ops);
-        let together = net.logits_last(&ids()).expect("logits");
-        for row in 0..BATCH {
-            let one = ids().narrow(0, row, 1).expect("row");
-            let one = net.logits_last(&one).expect("logits");
-            let same = together.narrow(0, row, 1).expect("row");
-            assert!(distance(&same, &one) < 1e-5, "{ops:?} row {row}");
-        }
-    }
-}
-
-#[test]
-fn reading_the_last_position_alone_is_exact_and_later_tokens_are_not_seen() {
-    let net = network(&config(), &lively(&config(), 2), &Frozen::None, Ops::Fused);
-    let composite = network(
-        &config(),
-        &lively(&config(), 2),
-        &Frozen::None,
-        Ops::Composite,
-    );
-    for len in 1..=LEN {
-        // Logits at `len - 1`, from the prefix and from the whole sequence's stream.
-        let prefix = ids()
-            .narrow(1, 0, len)
-            .and_then(|t| t.contiguous())
-            .expect("prefix");
-        let last = net.logits_last(&prefix).expect("logits");
-        for net in [&net, &composite] {
-            let all = net.train.all(&ids()).expect("stream");
-            let at = all
-                .narrow(1, len - 1, 1)
-                .and_then(|t| t.squeeze(1))
-                .expect("row");
-            let logits = crate::ops::logits(&at, &net.train.unembed).expect("logits");
-            assert!(distance(&logits, &last) < 1e-5, "position {}", len - 1);
-        }
-    }
 }
 
 #[test]
