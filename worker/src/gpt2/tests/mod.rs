@@ -1,10 +1,12 @@
 //! The network as a whole, by subject: the helpers that they share.
 
 mod batches;
+mod broken;
 mod files;
 mod init;
 mod network;
 mod oracle;
+mod sizes;
 
 use std::collections::BTreeMap;
 
