@@ -6,6 +6,7 @@ mod files;
 mod init;
 mod network;
 mod oracle;
+mod parity;
 mod sizes;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor};
 use seedbed_proto::job::{Dtype, Frozen, Init, Shape};
 
-use super::{Config, Gpt2, LM_HEAD, WPE, WTE, Weights, trainable};
+use super::{Config, Gpt2, LM_HEAD, Param, WPE, WTE, Weights, trainable};
 use crate::ops::Ops;
 
 fn config() -> Config {
