@@ -10,13 +10,14 @@ mod error;
 mod freeze;
 pub mod init;
 mod model;
+mod shards;
 pub mod weights;
 
 #[cfg(test)]
 mod tests;
 
 pub use config::Config;
-pub use error::ModelError;
+pub use error::{ModelError, TensorProblem};
 pub use freeze::trainable;
 pub use model::{Entry, Gpt2, Param};
 pub use weights::Weights;
