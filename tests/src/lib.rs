@@ -34,18 +34,10 @@ pub fn programs() -> &'static Programs {
             Some(name) => name,
             None => "dev",
         };
-        // The whole workspace with its tests, or the features of dependencies would differ from
-        // those of the tests and half of them would be built twice.
+        // The whole workspace: a part of it would turn off features of dependencies.
         let status = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()))
-            .args([
-                "build",
-                "--quiet",
-                "--workspace",
-                "--bins",
-                "--tests",
-                "--profile",
-                profile,
-            ])
+            .args(["build", "--quiet", "--workspace", "--bins"])
+            .args(["--profile", profile])
             .current_dir(repository())
             .status()
             .expect("cargo runs, since it runs this test");

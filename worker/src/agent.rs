@@ -128,9 +128,11 @@ pub async fn run(
     let executor = Executor {
         client: client.clone(),
         cache: Arc::new(cache),
+        // A home directory may be shared by machines whose bits differ.
+        shared_dir: config.cache_dir.join("shared").join(device.machine()),
+        shared_bytes_max: config.shared_bytes_max,
         device,
         policy: config.checkpoint,
-        shared_dir: config.cache_dir.join("shared"),
         runner,
         computing: computing.clone(),
         drain: drain.clone(),

@@ -50,6 +50,9 @@ pub struct AgentArgs {
     /// Largest size of the input cache, in GiB.
     #[arg(long, value_name = "GIB", default_value_t = 20.0, value_parser = positive)]
     pub cache_gib: f64,
+    /// Largest size of the kept activations of frozen blocks, in GiB (0: none).
+    #[arg(long, value_name = "GIB", default_value_t = 10.0, value_parser = not_negative)]
+    pub activations_gib: f64,
     /// Free-form name of this worker, for people.
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub label: String,

@@ -20,6 +20,8 @@ pub struct Config {
     pub cache_dir: PathBuf,
     /// Largest size of the input cache.
     pub cache_bytes_max: u64,
+    /// Largest size of the kept activations.
+    pub shared_bytes_max: u64,
     /// Name for people.
     pub label: String,
     /// When a job hands over a checkpoint.
@@ -89,12 +91,14 @@ impl Config {
     /// If an option can't be used; it is named.
     pub fn new(args: &AgentArgs) -> Result<Self, ConfigError> {
         let secs = |s: f64| (s > 0.0).then(|| Duration::from_secs_f64(s));
+        let bytes = |gib: f64| (gib * f64::from(1 << 30)) as u64;
         Ok(Self {
             server: server(args)?,
             device: args.device,
             threads: threads(args),
             cache_dir: args.cache.clone().unwrap_or_else(default_cache_dir),
-            cache_bytes_max: (args.cache_gib * f64::from(1 << 30)) as u64,
+            cache_bytes_max: bytes(args.cache_gib),
+            shared_bytes_max: bytes(args.activations_gib),
             label: args.label.clone(),
             checkpoint: CheckpointPolicy {
                 every: secs(args.checkpoint_secs),

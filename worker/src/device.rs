@@ -114,6 +114,12 @@ pub fn open(choice: DeviceChoice, threads: u32) -> Result<Opened, DeviceError> {
 }
 
 impl Opened {
+    /// A name for the kind of machine, fit for a file: equal names give equal bits.
+    pub fn machine(&self) -> String {
+        let kind = format!("{} {}", self.name, self.cpu_fingerprint);
+        seedbed_proto::BlobDigest::of(kind.as_bytes()).to_string()[..16].to_owned()
+    }
+
     /// The numeric paths that this worker offers.
     pub fn capability(&self) -> v1::Capability {
         // Fused kernels are written for the processor alone, and bf16 only pays

@@ -47,6 +47,8 @@ pub struct Executor {
     pub policy: CheckpointPolicy,
     /// For what jobs of this host may reuse.
     pub shared_dir: PathBuf,
+    /// Most bytes that may be kept there.
+    pub shared_bytes_max: u64,
     /// What computes.
     pub runner: Runner,
     /// Set while a job computes.
@@ -253,6 +255,7 @@ impl Executor {
         let runner = self.runner.clone();
         let device = self.device.device.clone();
         let (work_dir, shared_dir) = (dir.join("work"), self.shared_dir.clone());
+        let shared_bytes_max = self.shared_bytes_max;
         let (tx, rx) = tokio::sync::oneshot::channel();
         let body = move || {
             let run = || {
@@ -263,6 +266,7 @@ impl Executor {
                     device,
                     work_dir,
                     shared_dir,
+                    shared_bytes_max,
                     host: &*host,
                 };
                 runner(&spec, &inputs, &context)

@@ -17,7 +17,7 @@ use crate::train::error::TrainError;
 /// If the model can't be read or run.
 pub fn run(args: &SampleArgs) -> Result<String, JobError> {
     let config = Config::read(&args.model.join("config.json"))?;
-    let weights = gpt2::weights::read(&args.model.join("model.safetensors"), &config)?;
+    let weights = gpt2::weights::read(&gpt2::weights::of_folder(&args.model), &config)?;
     let tokenizer = read_tokenizer(&args.model.join("tokenizer.json"))?;
     let model = Gpt2::new(
         &config,

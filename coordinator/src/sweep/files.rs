@@ -132,7 +132,8 @@ pub fn resolve(folder: &Path, sweep: &Sweep) -> Result<Resolved, SweepErrors> {
             }
             Err(error) => {
                 let message = format!("can't read {}: {error}", local.display());
-                problems.push_help(setting.span, &setting.place, message, way_out(role));
+                let help = way_out(role, &local);
+                problems.push_help(setting.span, &setting.place, message, help);
             }
         }
     }
@@ -140,8 +141,13 @@ pub fn resolve(folder: &Path, sweep: &Sweep) -> Result<Resolved, SweepErrors> {
     Ok(resolved)
 }
 
-fn way_out(role: Role) -> &'static str {
+fn way_out(role: Role, local: &Path) -> &'static str {
     match role {
+        Role::Weights if local.with_extension("safetensors.index.json").exists() => {
+            "the weights are in shards, and a base has them in one file: \
+             GPT2LMHeadModel.from_pretrained(FOLDER).save_pretrained(FOLDER, max_shard_size=\"1TB\") \
+             of transformers joins them"
+        }
         Role::Config | Role::Weights | Role::Tokenizer => {
             "a base is a folder with config.json, model.safetensors and tokenizer.json; \
              paths are relative to the sweep file"

@@ -101,6 +101,7 @@ fn config(stub: &Stub, cache: &Path) -> Config {
         threads: 1,
         cache_dir: cache.to_owned(),
         cache_bytes_max: 1 << 20,
+        shared_bytes_max: 0,
         label: String::new(),
         checkpoint: CheckpointPolicy::default(),
         give_up: Some(Duration::from_secs(20)),

@@ -225,6 +225,8 @@ impl Config {
     /// The text of `config.json`, which `from_pretrained` opens.
     pub fn to_json(&self) -> String {
         let mut rest = self.rest.clone();
+        // The newer name of torch_dtype: the base's files may have been of another type.
+        rest.remove("dtype");
         for (name, value) in [
             ("architectures", Value::from(vec!["GPT2LMHeadModel"])),
             ("n_ctx", Value::from(self.positions)),

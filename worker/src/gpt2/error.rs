@@ -50,12 +50,34 @@ pub enum ModelError {
     /// One tensor of a weights file is missing or wrong.
     #[error("{}: tensor {tensor:?} {problem}", path.display())]
     Tensor {
-        /// The file.
+        /// The file; for a tensor that no shard holds, the index.
         path: PathBuf,
         /// The tensor's name.
         tensor: String,
         /// What is wrong, and the way out.
+        problem: TensorProblem,
+    },
+    /// The index of weights in shards is unreadable.
+    #[error("{}: not an index of weights in shards: {problem}", path.display())]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// Why.
         problem: String,
+    },
+    /// A shard is not where its index is.
+    #[error(
+        "{}: shard {shard:?} with tensor {tensor:?} is not in the same folder; fetch every file \
+         that the index names",
+        index.display()
+    )]
+    Shard {
+        /// The index.
+        index: PathBuf,
+        /// The shard's file name.
+        shard: String,
+        /// A tensor in it.
+        tensor: String,
     },
     /// A request that doesn't fit the model: an init type, a frozen set, an engine.
     #[error("{0}")]
@@ -68,6 +90,67 @@ pub enum ModelError {
     Tensors(#[from] candle_core::Error),
 }
 
+/// What is wrong with a tensor of a weights file.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum TensorProblem {
+    /// No file has it.
+    #[error(
+        "of shape {expected:?} is missing; does config.json belong to these weights, and are \
+         they a GPT-2's?"
+    )]
+    Missing {
+        /// The shape that it ought to have.
+        expected: Vec<usize>,
+    },
+    /// The unembedding is to have weights of its own, and has none.
+    #[error(
+        "of shape {expected:?} is missing, but config.json says that it is not tied \
+         (tie_word_embeddings)"
+    )]
+    MissingHead {
+        /// The shape that it ought to have.
+        expected: Vec<usize>,
+    },
+    /// The unembedding has weights of its own, and is to have none.
+    #[error(
+        "of shape {shape:?} is not the token embedding, but config.json says that the two are \
+         tied; if it is right, say `\"tie_word_embeddings\": false` there"
+    )]
+    NotTied {
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// It has another shape.
+    #[error("has shape {found:?}, config.json asks for {expected:?}")]
+    Shape {
+        /// The shape in the file.
+        found: Vec<usize>,
+        /// The shape that it ought to have.
+        expected: Vec<usize>,
+    },
+    /// It has a type that weights don't have.
+    #[error("of shape {shape:?} is of type {found}, not F32, F16 or BF16")]
+    Type {
+        /// Its shape.
+        shape: Vec<usize>,
+        /// The type in the file.
+        found: String,
+    },
+    /// A value is infinite or no number.
+    #[error(
+        "of shape {shape:?} holds {value} at element {at}; the weights are damaged, or come from \
+         a training that diverged"
+    )]
+    NotFinite {
+        /// Its shape.
+        shape: Vec<usize>,
+        /// The first such element, in the file's order.
+        at: usize,
+        /// What it is.
+        value: f32,
+    },
+}
+
 impl ModelError {
     pub(super) fn io(path: &Path, source: std::io::Error) -> Self {
         Self::Io {
@@ -76,11 +159,11 @@ impl ModelError {
         }
     }
 
-    pub(super) fn tensor(path: &Path, tensor: &str, problem: impl Into<String>) -> Self {
+    pub(super) fn tensor(path: &Path, tensor: &str, problem: TensorProblem) -> Self {
         Self::Tensor {
             path: path.to_path_buf(),
             tensor: tensor.to_owned(),
-            problem: problem.into(),
+            problem,
         }
     }
 }
@@ -94,6 +177,8 @@ impl From<ModelError> for JobError {
             | ModelError::Config { .. }
             | ModelError::Weights { .. }
             | ModelError::Tensor { .. }
+            | ModelError::Index { .. }
+            | ModelError::Shard { .. }
             | ModelError::Request(_) => FailureReason::Invalid,
             ModelError::NoGradient(_) => FailureReason::Bug,
             // The library has no variant for it; CUDA's own text is all there is.

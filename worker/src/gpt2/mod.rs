@@ -11,6 +11,7 @@ mod error;
 mod freeze;
 pub mod init;
 mod model;
+mod shards;
 pub mod weights;
 
 #[cfg(test)]
@@ -18,9 +19,9 @@ mod tests;
 
 pub use config::Config;
 pub use dropout::Dropout;
-pub use error::ModelError;
+pub use error::{ModelError, TensorProblem};
 pub use freeze::trainable;
-pub use model::{Gpt2, Input, Param};
+pub use model::{Entry, Gpt2, Param};
 pub use weights::Weights;
 
 /// The token embedding, which is also the unembedding unless that is untied.

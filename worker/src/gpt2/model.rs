@@ -3,16 +3,50 @@
 //! Read from top to bottom. B batch, T tokens, C width, V vocabulary.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor, Var};
 use seedbed_proto::job::Dtype;
 
 use super::dropout::{Dropout, Place};
 use super::freeze::decays;
-use super::{Config, LM_HEAD, ModelError, WPE, WTE, Weights};
+use super::{Config, LM_HEAD, ModelError, WPE, WTE, Weights, block_of};
 use crate::ops::{self, Ops};
 
 type Result<T> = std::result::Result<T, ModelError>;
+
+/// Where a batch enters the network.
+#[derive(Debug, Clone)]
+pub enum Entry {
+    /// At the bottom: token ids (B, T) u32.
+    Ids(Tensor),
+    /// At the bottom, in training alone: token ids (B, T) u32, and what is dropped
+    /// on the way.
+    Dropping(Tensor, Dropout),
+    /// At the entrance of a block: the residual stream there, from
+    /// [`Gpt2::stream`], for blocks below that do not train.
+    Stream {
+        /// (B, T, C).
+        x: Tensor,
+        /// The block, from 0.
+        block: usize,
+    },
+}
+
+impl Entry {
+    fn dropout(&self) -> Option<Dropout> {
+        match self {
+            Self::Dropping(_, dropout) => Some(*dropout),
+            Self::Ids(_) | Self::Stream { .. } => None,
+        }
+    }
+}
+
+impl From<&Tensor> for Entry {
+    fn from(ids: &Tensor) -> Self {
+        Self::Ids(ids.clone())
+    }
+}
 
 /// A GPT-2 whose weights train, or stay as they are, one tensor at a time.
 pub struct Gpt2 {
@@ -41,22 +75,6 @@ impl Param {
     /// Whether it trains.
     pub fn trainable(&self) -> bool {
         self.var.is_some()
-    }
-}
-
-/// What a loss is of: token ids (B, T) u32, and what is dropped on the way; ids
-/// alone drop nothing.
-#[derive(Clone, Copy)]
-pub struct Input<'a> {
-    /// Token ids, (B, T) u32.
-    pub ids: &'a Tensor,
-    /// Dropout of this pass.
-    pub dropout: Option<&'a Dropout>,
-}
-
-impl<'a> From<&'a Tensor> for Input<'a> {
-    fn from(ids: &'a Tensor) -> Self {
-        Self { ids, dropout: None }
     }
 }
 
@@ -142,6 +160,12 @@ impl Gpt2 {
         &self.config
     }
 
+    /// What decides the bits of a result besides weights and machine.
+    pub fn numeric_path(&self) -> String {
+        let Net { ops, dtype, .. } = self.eval;
+        format!("{ops:?} {dtype:?} {:?}", self.device.location())
+    }
+
     /// Where the tensors live.
     pub fn device(&self) -> &Device {
         &self.device
@@ -166,25 +190,53 @@ impl Gpt2 {
         self.params.iter().map(copy).collect()
     }
 
-    /// Logits at the last position, without gradients: ids (B, T) u32 → (B, V).
+    /// How many blocks from the first on do not train, nor the embeddings below
+    /// them: what enters the next one is the same all through a run. The last block
+    /// is not among them, as it computes one position only.
+    pub fn frozen_blocks(&self) -> usize {
+        let lowest = (self.params.iter())
+            .filter(|p| p.trainable() && p.name != LM_HEAD && !p.name.starts_with("ln_f."))
+            .map(|p| block_of(&p.name))
+            .min();
+        let frozen = match lowest {
+            Some(block) => block.unwrap_or(0),
+            None => self.config.layers,
+        };
+        frozen.min(self.config.layers - 1)
+    }
+
+    /// The residual stream at the entrance of a block, without gradients: ids
+    /// (B, T) → (B, T, C).
     ///
     /// # Errors
     /// If the ids don't fit the network.
-    pub fn logits_last(&self, ids: &Tensor) -> Result<Tensor> {
+    pub fn stream(&self, ids: &Tensor, block: usize) -> Result<Tensor> {
         self.check(ids)?;
-        let x = self.eval.last(ids)?; // (B, C)
+        let x = self.eval.embed(ids)?; // (B, T, C)
+        self.eval.blocks(x, 0..block, None)
+    }
+
+    /// Logits at the last position, without gradients: (B, T) → (B, V).
+    ///
+    /// # Errors
+    /// If the ids don't fit the network.
+    pub fn logits_last(&self, entry: impl Into<Entry>) -> Result<Tensor> {
+        let entry = entry.into();
+        if entry.dropout().is_some() {
+            let text = "an evaluation with dropout".to_owned();
+            return Err(ModelError::Request(text));
+        }
+        let x = self.eval.last(self.enter(&self.eval, entry)?, None)?; // (B, C)
         Ok(ops::logits(&x, &self.eval.unembed)?)
     }
 
     /// Mean cross-entropy of the answers at the last position over the whole
-    /// vocabulary: ids (B, T), answers (B) → scalar.
+    /// vocabulary: (B, T), answers (B) → scalar.
     ///
     /// # Errors
-    /// If the ids don't fit the network.
-    pub fn answer_loss<'a>(&self, input: impl Into<Input<'a>>, answers: &Tensor) -> Result<Tensor> {
-        let input = input.into();
-        self.check(input.ids)?;
-        let x = self.train.last(input)?; // (B, C)
+    /// If the batch doesn't fit the network.
+    pub fn answer_loss(&self, entry: impl Into<Entry>, answers: &Tensor) -> Result<Tensor> {
+        let x = self.train_last(entry.into())?; // (B, C)
         Ok(ops::head_loss(
             self.train.ops,
             &x,
@@ -193,33 +245,32 @@ impl Gpt2 {
         )?)
     }
 
-    /// Mean cross-entropy between two tokens alone at the last position: ids (B, T),
+    /// Mean cross-entropy between two tokens alone at the last position: (B, T),
     /// right (B) u32 with 0 for `pair[0]` and 1 for `pair[1]` → scalar.
     ///
     /// # Errors
     /// If the ids don't fit the network.
-    pub fn two_way_loss<'a>(
+    pub fn two_way_loss(
         &self,
-        input: impl Into<Input<'a>>,
+        entry: impl Into<Entry>,
         right: &Tensor,
         pair: [u32; 2],
     ) -> Result<Tensor> {
-        let input = input.into();
-        self.check(input.ids)?;
-        let x = self.train.last(input)?; // (B, C)
+        let x = self.train_last(entry.into())?; // (B, C)
         let pair = Tensor::new(&pair, &self.device)?;
         let unembed = self.train.unembed.index_select(&pair, 0)?; // (2, C)
         Ok(ops::head_loss(self.train.ops, &x, &unembed, right)?)
     }
 
-    /// Mean cross-entropy of every next token: ids (B, T), targets (B, T) → scalar.
+    /// Mean cross-entropy of every next token: (B, T), targets (B, T) → scalar.
     ///
     /// # Errors
     /// If the ids don't fit the network.
-    pub fn full_loss<'a>(&self, input: impl Into<Input<'a>>, targets: &Tensor) -> Result<Tensor> {
-        let input = input.into();
-        self.check(input.ids)?;
-        let x = self.train.all(input)?; // (B, T, C)
+    pub fn full_loss(&self, entry: impl Into<Entry>, targets: &Tensor) -> Result<Tensor> {
+        let entry = entry.into();
+        let dropout = entry.dropout();
+        let x = self.enter(&self.train, entry)?; // (B, T, C)
+        let x = self.train.all(x, dropout.as_ref())?; // (B, T, C)
         let x = x.flatten_to(1)?; // (B·T, C)
         Ok(ops::head_loss(
             self.train.ops,
@@ -244,6 +295,33 @@ impl Gpt2 {
                     .ok_or_else(|| ModelError::NoGradient(p.name.clone()))
             })
             .collect()
+    }
+
+    /// The final stream at the last position, with gradients: (B, C).
+    pub(super) fn train_last(&self, entry: Entry) -> Result<Tensor> {
+        let dropout = entry.dropout();
+        let x = self.enter(&self.train, entry)?; // (B, T, C)
+        self.train.last(x, dropout.as_ref())
+    }
+
+    /// The stream at the entrance of a block, and that block.
+    fn enter(&self, net: &Net, entry: Entry) -> Result<(Tensor, usize)> {
+        match entry {
+            Entry::Ids(ids) => {
+                self.check(&ids)?;
+                Ok((net.embed(&ids)?, 0))
+            }
+            Entry::Dropping(ids, dropout) => {
+                self.check(&ids)?;
+                Ok((dropout.all(Place::Embedding, &net.embed(&ids)?)?, 0))
+            }
+            Entry::Stream { x, block } if block <= self.frozen_blocks() => {
+                Ok((x.to_dtype(net.dtype)?, block))
+            }
+            Entry::Stream { block, .. } => Err(ModelError::Request(format!(
+                "a stream that enters at block {block}, over weights that train"
+            ))),
+        }
     }
 
     /// A batch that would reach outside the position table is an error with a name.
@@ -308,38 +386,41 @@ impl Net {
         }
     }
 
-    /// The final stream at every position: (B, T) → (B, T, C).
-    pub(super) fn all<'a>(&self, input: impl Into<Input<'a>>) -> Result<Tensor> {
-        let input = input.into();
-        let mut x = self.embed(input)?; // (B, T, C)
-        for block in &self.blocks {
-            x = block.all(self.ops, &x, input.dropout)?;
+    /// Through some blocks: (B, T, C) → (B, T, C).
+    fn blocks(
+        &self,
+        mut x: Tensor,
+        which: Range<usize>,
+        dropout: Option<&Dropout>,
+    ) -> Result<Tensor> {
+        for block in &self.blocks[which] {
+            x = block.all(self.ops, &x, dropout)?;
         }
+        Ok(x)
+    }
+
+    /// The final stream at every position, from the entrance of a block on:
+    /// (B, T, C) → (B, T, C).
+    pub(super) fn all(
+        &self,
+        (x, from): (Tensor, usize),
+        dropout: Option<&Dropout>,
+    ) -> Result<Tensor> {
+        let x = self.blocks(x, from..self.blocks.len(), dropout)?; // (B, T, C)
         self.ln_f.apply(self.ops, &x)
     }
 
-    /// The final stream at the last position: (B, T) → (B, C).
-    pub(super) fn last<'a>(&self, input: impl Into<Input<'a>>) -> Result<Tensor> {
-        let input = input.into();
-        let mut x = self.embed(input)?; // (B, T, C)
-        let (last, before) = self
-            .blocks
-            .split_last()
-            .expect("a configuration has blocks");
-        for block in before {
-            x = block.all(self.ops, &x, input.dropout)?;
-        }
-        let x = last.last(self.ops, &x, input.dropout)?; // (B, C)
+    /// The final stream at the last position: (B, T, C) → (B, C).
+    fn last(&self, (x, from): (Tensor, usize), dropout: Option<&Dropout>) -> Result<Tensor> {
+        let last = self.blocks.len() - 1;
+        let x = self.blocks(x, from..last, dropout)?; // (B, T, C)
+        let x = self.blocks[last].last(self.ops, &x, dropout)?; // (B, C)
         self.ln_f.apply(self.ops, &x)
     }
 
-    fn embed(&self, input: Input<'_>) -> Result<Tensor> {
-        let x = ops::embed(self.ops, input.ids, &self.wte, &self.wpe)?; // (B, T, C)
-        let x = x.to_dtype(self.dtype)?;
-        Ok(match input.dropout {
-            Some(dropout) => dropout.all(Place::Embedding, &x)?,
-            None => x,
-        })
+    pub(super) fn embed(&self, ids: &Tensor) -> Result<Tensor> {
+        let x = ops::embed(self.ops, ids, &self.wte, &self.wpe)?; // (B, T, C)
+        Ok(x.to_dtype(self.dtype)?)
     }
 }
 

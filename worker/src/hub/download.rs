@@ -215,6 +215,13 @@ impl Trouble {
         let HubModel { repo, revision } = model;
         let from = &settings.endpoint;
         let (reason, cause) = match self {
+            Self::Status(404) if name.ends_with(".safetensors") => (
+                FailureReason::Invalid,
+                format!(
+                    "{from} has no file {name} of {repo} at revision {revision}: weights in \
+                     shards or of another format have to be saved as this one file first"
+                ),
+            ),
             Self::Status(404) => (
                 FailureReason::Invalid,
                 format!("{from} has no file {name} of {repo} at revision {revision}"),

@@ -34,8 +34,11 @@ pub struct RunContext<'a> {
     pub device: Device,
     /// A directory of this attempt alone; it is removed afterwards.
     pub work_dir: PathBuf,
-    /// A directory that all jobs of this worker share, for what may be reused.
+    /// A directory that all jobs of this kind of machine share, for what may be
+    /// reused.
     pub shared_dir: PathBuf,
+    /// Most bytes that may be kept there.
+    pub shared_bytes_max: u64,
     /// Told of every step; answers what to do next.
     pub host: &'a dyn Host,
 }

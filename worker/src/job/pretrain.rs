@@ -9,7 +9,7 @@ use seedbed_proto::job::{CorpusPretrain, Frozen, HubModel, Init, JobSpec};
 use seedbed_proto::result::{FailureReason, Metric};
 use tokenizers::Tokenizer;
 
-use crate::gpt2::{self, Config, Dropout, Gpt2, Input};
+use crate::gpt2::{self, Config, Dropout, Entry, Gpt2};
 use crate::hub;
 use crate::job::{Directive, Inputs, JobError, Outcome, Output, Progress, RunContext};
 use crate::task;
@@ -190,11 +190,11 @@ impl Reading<'_> {
         let device = model.device();
         let ids = Tensor::from_vec(ids, shape, device)?; // (B, T)
         let targets = Tensor::from_vec(targets, shape, device)?; // (B, T)
-        let input = Input {
-            ids: &ids,
-            dropout: dropout.as_ref(),
+        let entry = match dropout {
+            Some(dropout) => Entry::Dropping(ids, dropout),
+            None => Entry::Ids(ids),
         };
-        Ok(model.full_loss(input, &targets)?)
+        Ok(model.full_loss(entry, &targets)?)
     }
 }
 

@@ -61,6 +61,17 @@ struct Attempt {
 }
 
 fn attempt(spec: &JobSpec, inputs: &Inputs, keep: &Path, script: &[(u64, Directive)]) -> Attempt {
+    attempt_sharing(spec, inputs, keep, script, 0)
+}
+
+/// What is shared lies in `keep`.
+fn attempt_sharing(
+    spec: &JobSpec,
+    inputs: &Inputs,
+    keep: &Path,
+    script: &[(u64, Directive)],
+    shared_bytes_max: u64,
+) -> Attempt {
     let work_dir = tempfile::tempdir().expect("a directory");
     let host = Script {
         directives: script.iter().copied().collect(),
@@ -70,7 +81,8 @@ fn attempt(spec: &JobSpec, inputs: &Inputs, keep: &Path, script: &[(u64, Directi
     let ctx = RunContext {
         device: Device::Cpu,
         work_dir: work_dir.path().to_owned(),
-        shared_dir: work_dir.path().to_owned(),
+        shared_dir: keep.join("shared"),
+        shared_bytes_max,
         host: &host,
     };
     let outcome = run(spec, inputs, &ctx);
@@ -424,4 +436,73 @@ fn text_is_drawn_from_a_base() {
     let greedy = draw("And God said", 0.0, 1);
     assert_eq!(greedy, draw("And God said", 0.0, 2), "no chance in it");
     draw("", 1.0, 1);
+}
+
+#[test]
+fn kept_activations_change_no_bit() {
+    let (_base, inputs) = base();
+    let keep = tempfile::tempdir().expect("a directory");
+    let shelf = keep.path().join("shared/streams");
+    for ops in [Ops::Fused, Ops::Composite] {
+        let mut spec = train_spec();
+        spec.engine.ops = ops;
+        // Not the size of the batches in which streams are computed.
+        spec.engine.micro_batch = 3;
+        let train = train_mut(&mut spec);
+        train.frozen = Frozen::Prefix(1);
+        train.task.train = TrainSet::Fixed(150);
+        let finished = |bytes_max, script: &[(u64, Directive)]| {
+            let attempt = attempt_sharing(&spec, &inputs, keep.path(), script, bytes_max);
+            match attempt.outcome.expect("no failure") {
+                Outcome::Finished(output) => Some(bits(&output)),
+                Outcome::Stopped => None,
+            }
+        };
+        let plain = finished(0, &[]).expect("the end");
+        assert!(!shelf.exists() || fs::read_dir(&shelf).expect("a directory").count() == 3);
+
+        // Stopped while they are computed: nothing is left half made.
+        assert_eq!(finished(16 << 20, &[(1, Directive::Stop)]), None);
+        assert_eq!(
+            finished(16 << 20, &[]).as_ref(),
+            Some(&plain),
+            "made: {ops:?}"
+        );
+        assert_eq!(
+            finished(16 << 20, &[]).as_ref(),
+            Some(&plain),
+            "found: {ops:?}"
+        );
+        // Damaged files are made anew.
+        for file in fs::read_dir(&shelf).expect("a directory") {
+            let path = file.expect("readable").path();
+            let mut bytes = fs::read(&path).expect("readable");
+            bytes[7] ^= 1;
+            fs::write(&path, bytes).expect("writable");
+        }
+        assert_eq!(
+            finished(16 << 20, &[]).as_ref(),
+            Some(&plain),
+            "mended: {ops:?}"
+        );
+    }
+    // Training set, validation and test of each path, and no leavings.
+    assert_eq!(fs::read_dir(&shelf).expect("a directory").count(), 6);
+    // Where not all fits, the oldest go.
+    let sizes = || {
+        fs::read_dir(&shelf)
+            .expect("a directory")
+            .map(|f| f.expect("readable").metadata().expect("readable").len())
+    };
+    let (most, all): (u64, u64) = (sizes().max().expect("six"), sizes().sum());
+    let mut spec = train_spec();
+    let train = train_mut(&mut spec);
+    train.frozen = Frozen::Prefix(1);
+    train.task.split_seed = 2;
+    let limit = all - most;
+    attempt_sharing(&spec, &inputs, keep.path(), &[], limit)
+        .outcome
+        .expect("no failure");
+    let left: u64 = sizes().sum();
+    assert!(left <= limit && left > 0, "{left} of {limit}");
 }

@@ -7,12 +7,13 @@ use seedbed_proto::job::{Init, JobSpec, Keep, Loss, Optim, Train};
 use seedbed_proto::result::Metric;
 
 use crate::behaviour;
-use crate::gpt2::{self, Config, Dropout, Gpt2, Input, Weights};
+use crate::gpt2::{self, Config, Dropout, Entry, Gpt2, Weights};
 use crate::job::pretrain::read_tokenizer;
-use crate::job::{Inputs, JobError, Outcome, Output, RunContext};
+use crate::job::{Directive, Inputs, JobError, Outcome, Output, Progress, RunContext};
 use crate::task::{Batch, EvalSplit, Prepared};
 use crate::train::error::TrainError;
 use crate::train::evaluate::readouts;
+use crate::train::prefix::{Shelf, Streams};
 use crate::train::resume;
 use crate::train::trainer::{Course, Halt, Settings, Visit, train, write_curve};
 
@@ -51,7 +52,12 @@ pub fn run(
     )?;
     drop(weights);
 
-    let course = Learning { task, job };
+    let at = checkpoint.as_ref().map_or(0, |c| c.record.step);
+    let course = match Learning::new(task, job, &model, ctx, at) {
+        Ok(course) => course,
+        Err(Halt::Stopped) => return Ok(Outcome::Stopped),
+        Err(Halt::Failed(error)) => return Err(error.into()),
+    };
     let settings = Settings {
         key,
         optim: &job.optim,
@@ -105,6 +111,10 @@ fn initial_weights(job: &Train, config: &Config, inputs: &Inputs) -> Result<Weig
 struct Learning<'a> {
     task: Prepared,
     job: &'a Train,
+    /// Of the fixed training set, where blocks below stay as they are.
+    train_streams: Option<Streams>,
+    /// Of each evaluation split.
+    eval_streams: Vec<Option<Streams>>,
 }
 
 impl Course for Learning<'_> {
@@ -130,21 +140,24 @@ impl Course for Learning<'_> {
             .collect();
         let pair = self.task.answers();
         let answers: Vec<u32> = right.iter().map(|&r| pair[r as usize]).collect();
-        let ids = Tensor::from_slice(prompts, (rows.len(), t), device)?; // (B, T)
         let Optim { loss, dropout, .. } = self.job.optim;
         let dropout = Dropout::new(dropout, self.job.seed, step, rows.start);
-        let input = Input {
-            ids: &ids,
-            dropout: dropout.as_ref(),
+        let ids = || Tensor::from_slice(prompts, (rows.len(), t), device); // (B, T)
+        let entry = match (dropout, &self.train_streams, &batch.places) {
+            (Some(dropout), ..) => Entry::Dropping(ids()?, dropout),
+            (None, Some(streams), Some(places)) => {
+                streams.rows(places[rows.clone()].iter().copied(), device)?
+            }
+            (None, ..) => Entry::Ids(ids()?),
         };
         Ok(match loss {
             Loss::Answer => {
                 let answers = Tensor::from_vec(answers, rows.len(), device)?; // (B)
-                model.answer_loss(input, &answers)?
+                model.answer_loss(entry, &answers)?
             }
             Loss::TwoWay => {
                 let right = Tensor::from_vec(right, rows.len(), device)?; // (B)
-                model.two_way_loss(input, &right, pair)?
+                model.two_way_loss(entry, &right, pair)?
             }
             Loss::Full => {
                 let next = |(prompt, answer): (&[u32], u32)| {
@@ -156,7 +169,7 @@ impl Course for Learning<'_> {
                 };
                 let targets: Vec<u32> = prompts.chunks(t).zip(answers).flat_map(next).collect();
                 let targets = Tensor::from_vec(targets, (rows.len(), t), device)?; // (B, T)
-                model.full_loss(input, &targets)?
+                model.full_loss(entry, &targets)?
             }
         })
     }
@@ -174,10 +187,10 @@ impl Course for Learning<'_> {
             return Ok(vec![]);
         }
         let mut metrics = vec![];
-        for split in self.task.eval_splits() {
+        for (split, streams) in self.task.eval_splits().iter().zip(&self.eval_streams) {
             let is_val = split.name == "val";
             if is_val || visit.last {
-                metrics.extend(self.measure(model, split, visit)?);
+                metrics.extend(self.measure(model, split, streams.as_ref(), visit)?);
             }
             // The shortcuts depend on the split alone: once is enough.
             if if is_val { visit.step == 0 } else { visit.last } {
@@ -192,15 +205,55 @@ impl Course for Learning<'_> {
     }
 }
 
-impl Learning<'_> {
+impl<'a> Learning<'a> {
+    /// `step` is where the run stands: the host is asked between two batches
+    /// whether to go on.
+    fn new(
+        task: Prepared,
+        job: &'a Train,
+        model: &Gpt2,
+        ctx: &RunContext<'_>,
+        step: u64,
+    ) -> Result<Self, Halt> {
+        let shelf = Shelf::new(ctx.shared_dir.join("streams"), ctx.shared_bytes_max);
+        let progress = Progress {
+            step,
+            steps_total: job.optim.steps,
+            live: None,
+        };
+        let mut pulse = || match ctx.host.step(&progress) {
+            // Nothing is done yet that a checkpoint could hold.
+            Directive::Continue | Directive::Checkpoint => Ok(()),
+            Directive::CheckpointAndStop | Directive::Stop => Err(Halt::Stopped),
+        };
+        let len = task.prompt_len();
+        let train_streams = match task.fixed_ids() {
+            // What is dropped below differs from step to step.
+            Some(_) if job.optim.dropout > 0.0 => None,
+            Some(ids) => shelf.streams(model, &ids, len, &mut pulse)?,
+            None => None,
+        };
+        let splits = task.eval_splits().iter();
+        let eval_streams = splits
+            .map(|split| shelf.streams(model, &split.ids, len, &mut pulse))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            task,
+            job,
+            train_streams,
+            eval_streams,
+        })
+    }
+
     fn measure(
         &self,
         model: &Gpt2,
         split: &EvalSplit,
+        streams: Option<&Streams>,
         visit: &mut Visit<'_>,
     ) -> Result<Vec<Metric>, Halt> {
         let (len, answers) = (self.task.prompt_len(), self.task.answers());
-        let rows = readouts(model, &split.ids, len, answers, visit)?;
+        let rows = readouts(model, &split.ids, len, streams, answers, visit)?;
         Ok(behaviour::measure(split, answers, &rows, visit.step))
     }
 }

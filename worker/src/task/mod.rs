@@ -52,6 +52,8 @@ pub struct Batch {
     pub ids: Vec<u32>,
     /// For each prompt 0 where left is the answer, 1 where right is.
     pub right: Vec<u8>,
+    /// For each prompt its place in the fixed training set, if there is one.
+    pub places: Option<Vec<usize>>,
     /// Prompts.
     pub batch: usize,
     /// Tokens in each prompt.
@@ -151,6 +153,7 @@ impl Prepared {
         let len = self.prompt_len();
         let mut ids = Vec::with_capacity(batch * len);
         let mut right = Vec::with_capacity(batch);
+        let mut places = self.fixed.as_ref().map(|_| Vec::with_capacity(batch));
         let mut push = |trial: &Trial| {
             self.layout.write(trial, &mut ids);
             right.push(u8::from(self.label(trial)));
@@ -170,6 +173,9 @@ impl Prepared {
                 order = epoch_order(seed, round, round_len);
             }
             let index = order.at(draw % round_len) as usize;
+            if let Some(places) = &mut places {
+                places.push(index);
+            }
             match &self.fixed {
                 Some(trials) => push(&trials[index]),
                 None => push(&self.partition.sample(self.kind.as_ref(), &mut rng, index)),
@@ -178,9 +184,20 @@ impl Prepared {
         Batch {
             ids,
             right,
+            places,
             batch,
             len,
         }
+    }
+
+    /// The prompts of the fixed training set, in its order (N·T), if there is one.
+    pub fn fixed_ids(&self) -> Option<Vec<u32>> {
+        let trials = self.fixed.as_ref()?;
+        let mut ids = Vec::with_capacity(trials.len() * self.prompt_len());
+        for trial in trials {
+            self.layout.write(trial, &mut ids);
+        }
+        Some(ids)
     }
 
     /// The label that training sees. A random one hangs on what the trial shows

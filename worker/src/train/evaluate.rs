@@ -4,16 +4,18 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use crate::behaviour::Readout;
-use crate::gpt2::Gpt2;
+use crate::gpt2::{Entry, Gpt2};
 use crate::train::error::TrainError;
 use crate::train::host::with_f32;
+use crate::train::prefix::Streams;
 use crate::train::trainer::{Halt, Visit};
 
 /// Sequences in one forward pass: their logits are the largest thing in memory
 /// (GPT-2's vocabulary: 50 MB).
 const BATCH: usize = 256;
 
-/// Reads out every prompt of `ids` (N·T), T tokens each.
+/// Reads out every prompt of `ids` (N·T), T tokens each; `streams` are those of the
+/// same prompts, if they are kept.
 ///
 /// # Errors
 /// [`Halt`], between two batches, or if the model can't run the prompts.
@@ -21,26 +23,30 @@ pub fn readouts(
     model: &Gpt2,
     ids: &[u32],
     len: usize,
+    streams: Option<&Streams>,
     answers: [u32; 2],
     visit: &mut Visit<'_>,
 ) -> Result<Vec<Readout>, Halt> {
-    let mut all = Vec::with_capacity(ids.len() / len);
-    for piece in ids.chunks(BATCH * len) {
-        all.extend(batch(model, piece, len, answers)?);
+    let count = ids.len() / len;
+    let mut all = Vec::with_capacity(count);
+    for from in (0..count).step_by(BATCH) {
+        let rows = from..count.min(from + BATCH);
+        let entry = match streams {
+            Some(streams) => streams.rows(rows, model.device())?,
+            None => {
+                let ids = &ids[rows.start * len..rows.end * len];
+                Entry::Ids(Tensor::from_slice(ids, (rows.len(), len), model.device())?)
+            }
+        };
+        all.extend(batch(model, entry, answers)?);
         visit.pulse()?;
     }
     Ok(all)
 }
 
-fn batch(
-    model: &Gpt2,
-    ids: &[u32],
-    len: usize,
-    answers: [u32; 2],
-) -> Result<Vec<Readout>, TrainError> {
-    let ids = Tensor::from_slice(ids, (ids.len() / len, len), model.device())?; // (B, T)
+fn batch(model: &Gpt2, entry: Entry, answers: [u32; 2]) -> Result<Vec<Readout>, TrainError> {
     let logits = model
-        .logits_last(&ids)?
+        .logits_last(entry)?
         .to_device(&Device::Cpu)?
         .contiguous()?; // (B, V)
     let (_, v) = logits.dims2()?;

@@ -9,6 +9,7 @@ pub mod guards;
 pub mod host;
 pub mod layer_decay;
 pub mod optimizer;
+pub mod prefix;
 pub mod resume;
 pub mod schedule;
 pub mod trainer;

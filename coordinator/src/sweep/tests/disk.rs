@@ -93,3 +93,28 @@ fn what_a_base_lacks_is_named_at_the_place_that_names_the_base() {
         &["config.json is not a GPT-2 configuration: expected"],
     );
 }
+
+#[test]
+fn a_base_whose_weights_are_in_shards_is_refused_with_a_way_out() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let base = folder.path().join("bases/tiny");
+    fs::create_dir_all(&base).expect("a writable folder");
+    fs::write(base.join("config.json"), CONFIG).expect("a writable folder");
+    fs::write(base.join("tokenizer.json"), "{}").expect("a writable folder");
+    fs::write(base.join("model.safetensors.index.json"), "{}").expect("a writable folder");
+    let sweep = parse("f", &tiny(RATE)).expect("a right file");
+    let errors = resolve(folder.path(), &sweep).expect_err("not one file");
+    let [problem] = errors.problems() else {
+        panic!("{errors}");
+    };
+    assert!(
+        problem
+            .message
+            .contains("bases/tiny/model.safetensors: No such file")
+    );
+    let help = problem.help.as_deref().expect("a way out");
+    assert!(
+        help.contains("in shards") && help.contains("max_shard_size"),
+        "{help}"
+    );
+}

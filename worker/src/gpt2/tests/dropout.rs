@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::gpt2::dropout::{Dropout, Place};
-use crate::gpt2::model::Input;
+use crate::gpt2::model::Entry;
 
 const RATE: f64 = 0.25;
 
@@ -14,11 +14,7 @@ fn dropout(step: u64, first_row: usize) -> Dropout {
 fn dropping(net: &Gpt2, kind: Loss, rows: std::ops::Range<usize>, dropout: &Dropout) -> Tensor {
     let part = |t: Tensor| t.narrow(0, rows.start, rows.len()).expect("rows");
     let cpu = &Device::Cpu;
-    let ids = part(ids());
-    let input = Input {
-        ids: &ids,
-        dropout: Some(dropout),
-    };
+    let input = Entry::Dropping(part(ids()), *dropout);
     match kind {
         Loss::Answer => {
             let answers = part(Tensor::new(&[3u32, 39, 0, 3, 17], cpu).expect("answers"));
@@ -115,15 +111,16 @@ fn the_last_position_alone_drops_what_it_drops_among_all() {
     let config = config();
     for ops in [Ops::Fused, Ops::Composite] {
         let net = network(&config, &lively(&config, 2), &Frozen::None, ops);
-        let (ids, dropout) = (ids(), dropout(1, 0));
-        let input = Input {
-            ids: &ids,
-            dropout: Some(&dropout),
-        };
-        let all = net.train.all(input).expect("stream"); // (B, T, C)
+        let dropout = dropout(1, 0);
+        let x = net.train.embed(&ids()).expect("stream");
+        let x = dropout.all(Place::Embedding, &x).expect("dropped");
+        let all = net.train.all((x, 0), Some(&dropout)).expect("stream"); // (B, T, C)
         let of_all = all.narrow(1, LEN - 1, 1).and_then(|t| t.squeeze(1));
-        let last = net.train.last(input).expect("stream"); // (B, C)
+        let input = Entry::Dropping(ids(), dropout);
+        let last = net.train_last(input.clone()).expect("stream"); // (B, C)
         assert!(distance(&of_all.expect("row"), &last) < 1e-5, "{ops:?}");
+        net.logits_last(input)
+            .expect_err("an evaluation never drops");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every frozen set, tied and untied: what trains gets a gradient, and nothing is
 //! computed for what does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use seedbed_proto::job::Component;
 

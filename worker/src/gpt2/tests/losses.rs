@@ -14,7 +14,10 @@ fn losses_are_what_they_say() {
     for ops in [Ops::Fused, Ops::Composite] {
         let net = network(&config, &weights, &Frozen::None, ops);
         // The whole stream is another path than that of the last position.
-        let stream = net.train.all(&ids()).expect("stream"); // (B, T, C)
+        let stream = net.train.embed(&ids());
+        let stream = stream
+            .and_then(|x| net.train.all((x, 0), None))
+            .expect("stream"); // (B, T, C)
         let stream = stream.flatten_to(1).expect("rows"); // (B·T, C)
         let logits = crate::ops::logits(&stream, &net.train.unembed).expect("logits");
         let logits: Vec<f64> = values(&logits).into_iter().map(f64::from).collect();

@@ -15,6 +15,8 @@ enum Manner {
     Gated,
     /// Cuts the first download of each file off in the middle.
     Flaky,
+    /// Has the weights in other files.
+    Sharded,
     /// Answers nothing.
     Silent,
 }
@@ -80,6 +82,7 @@ fn answer(mut stream: TcpStream, manner: Manner, seen: &Mutex<Vec<String>>) {
     let reply = match name.and_then(content) {
         _ if manner == Manner::Gated && !allowed => error("401 Unauthorized"),
         None => error("404 Not Found"),
+        _ if manner == Manner::Sharded && path.ends_with(".safetensors") => error("404 Not Found"),
         Some(bytes) => {
             let from = head.iter().find_map(|line| {
                 let line = line.to_ascii_lowercase();
@@ -203,6 +206,17 @@ fn a_model_that_does_not_exist_is_named() {
         "no/such",
         FailureReason::Invalid,
         &["no file config.json of no/such"],
+    );
+}
+
+#[test]
+fn weights_that_are_not_one_file_are_refused() {
+    let stub = stub(Manner::Sharded);
+    let f = fixture(&stub.endpoint);
+    f.fails(
+        REPO,
+        FailureReason::Invalid,
+        &["no file model.safetensors of someone/tiny", "in shards"],
     );
 }
 
