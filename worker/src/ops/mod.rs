@@ -12,12 +12,14 @@
 //! B batch, T tokens, C width, F inner width, H heads, D = C / H, V vocabulary,
 //! N rows. Weights of linear layers are (in, out).
 
+mod collect;
 mod composite;
 mod fused;
 mod kernels;
 #[cfg(test)]
 mod tests;
 
+pub use collect::collecting;
 pub use seedbed_proto::job::Ops;
 
 use candle_core::{Result, Tensor};
