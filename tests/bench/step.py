@@ -32,6 +32,8 @@ model = GPT2LMHeadModel(
         embd_pdrop=0.0,
         attn_pdrop=0.0,
         use_cache=False,
+        bos_token_id=None,
+        eos_token_id=None,
     )
 )
 if frozen:

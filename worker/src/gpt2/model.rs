@@ -285,16 +285,19 @@ impl Gpt2 {
     /// # Errors
     /// If one of them gets none: it would silently never train.
     pub fn gradients(&self, loss: &Tensor) -> Result<Vec<Tensor>> {
-        let mut grads = loss.backward()?;
-        self.params
-            .iter()
-            .filter(|p| p.trainable())
-            .map(|p| {
-                grads
-                    .remove(&p.tensor)
-                    .ok_or_else(|| ModelError::NoGradient(p.name.clone()))
-            })
-            .collect()
+        let params = self.params.iter().filter(|p| p.trainable());
+        let tensors: Vec<_> = params.clone().map(|p| &p.tensor).collect();
+        let (grads, collected) = ops::collecting(&tensors, || loss.backward());
+        let mut grads = grads?;
+        let gradient = |(p, collected): (&Param, Option<Vec<f32>>)| {
+            let collected = collected.map(|g| Tensor::from_vec(g, p.tensor.shape(), &self.device));
+            match (collected.transpose()?, grads.remove(&p.tensor)) {
+                (Some(one), Some(other)) => Ok((one + other)?),
+                (Some(one), None) | (None, Some(one)) => Ok(one),
+                (None, None) => Err(ModelError::NoGradient(p.name.clone())),
+            }
+        };
+        params.zip(collected).map(gradient).collect()
     }
 
     /// The final stream at the last position, with gradients: (B, C).

@@ -12,6 +12,7 @@
 //! B batch, T tokens, C width, F inner width, H heads, D = C / H, V vocabulary,
 //! N rows. Weights of linear layers are (in, out).
 
+mod collect;
 mod composite;
 mod fused;
 mod kernels;
@@ -19,6 +20,7 @@ mod lean;
 #[cfg(test)]
 mod tests;
 
+pub use collect::collecting;
 pub use seedbed_proto::job::Ops;
 
 use candle_core::{Result, Tensor};

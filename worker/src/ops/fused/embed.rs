@@ -2,7 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
-use super::{View, slice, to_storage, wanted};
+use super::{View, slice, to_storage, wanted_sum};
 use crate::ops::kernels::add_to;
 
 pub(in crate::ops) fn embed(ids: &Tensor, wte: &Tensor, wpe: &Tensor) -> Result<Tensor> {
@@ -56,8 +56,10 @@ impl CustomOp3 for Embed {
         let grad = grad.contiguous()?;
         let (ids_view, grad_view) = (View::new(ids), View::new(&grad));
         let (ids, rows) = (ids_view.get::<u32>()?, grad_view.get::<f32>()?);
-        let scatter = |size: usize, row_of: &dyn Fn(usize) -> usize| {
-            let mut sums = vec![0.0; size];
+        // Onto what the unembedding has left, where the two are one: a table of its
+        // own for a few rows would be most of the work.
+        let scatter = |before: Option<Vec<f32>>, size: usize, row_of: &dyn Fn(usize) -> usize| {
+            let mut sums = before.unwrap_or_else(|| vec![0.0; size]);
             for (i, row) in rows.chunks_exact(c).enumerate() {
                 add_to(&mut sums[row_of(i) * c..][..c], row);
             }
@@ -65,8 +67,10 @@ impl CustomOp3 for Embed {
         };
         Ok((
             None,
-            wanted(wte, || scatter(wte.elem_count(), &|i| ids[i] as usize))?,
-            wanted(wpe, || scatter(wpe.elem_count(), &|i| i % t))?,
+            wanted_sum(wte, |before| {
+                scatter(before, wte.elem_count(), &|i| ids[i] as usize)
+            })?,
+            wanted_sum(wpe, |before| scatter(before, wpe.elem_count(), &|i| i % t))?,
         ))
     }
 }

@@ -3,10 +3,12 @@
 //! The forward pass computes the gradients too, while a chunk of logits is at
 //! hand: all logits at once would be the largest tensor of a training step.
 
+use std::sync::Mutex;
+
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::{Kept, keep, kept, slice, to_storage};
+use super::{slice, to_storage, wanted};
 use crate::ops::kernels::cross_entropy_row;
 use crate::ops::kernels::matrix::{Matrix, MatrixMut, product};
 
@@ -14,7 +16,7 @@ pub(in crate::ops) fn head_loss(x: &Tensor, w: &Tensor, targets: &Tensor) -> Res
     let op = HeadLoss {
         want_x: x.track_op(),
         want_w: w.track_op(),
-        gradients: Kept::new(),
+        gradients: Mutex::default(),
     };
     let targets = targets.contiguous()?;
     x.contiguous()?.apply_op3(&w.contiguous()?, &targets, op)
@@ -29,8 +31,9 @@ fn chunk_rows(vocab: usize) -> usize {
 struct HeadLoss {
     want_x: bool,
     want_w: bool,
-    /// Of x and w, for a gradient of 1 above; empty if not wanted.
-    gradients: Kept<(Vec<f32>, Vec<f32>)>,
+    /// Of x and w, for a gradient of 1 above; empty if not wanted. The backward pass
+    /// takes them: the second is as large as the unembedding.
+    gradients: Mutex<Option<(Vec<f32>, Vec<f32>)>>,
 }
 
 impl CustomOp3 for HeadLoss {
@@ -94,7 +97,7 @@ impl CustomOp3 for HeadLoss {
                 product(MatrixMut::new(&mut w_grad, c), grad.t(), x, from > 0);
             }
         }
-        keep(&self.gradients, (x_grad, w_grad))?;
+        *self.gradients.lock().expect("no panic while held") = Some((x_grad, w_grad));
         let mean = losses.iter().map(|&l| f64::from(l)).sum::<f64>() / n as f64;
         Ok(to_storage(vec![mean as f32], ()))
     }
@@ -108,16 +111,19 @@ impl CustomOp3 for HeadLoss {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let above = grad.to_scalar::<f32>()?;
-        let (x_grad, w_grad) = kept(&self.gradients)?;
-        let scaled = |of: &Tensor, values: &[f32], want: bool| {
-            want.then(|| Tensor::from_iter(values.iter().map(|g| above * g), of.device()))
-                .transpose()?
-                .map(|t| t.reshape(of.shape()))
-                .transpose()
+        let taken = self.gradients.lock().expect("no panic while held").take();
+        let Some((x_grad, w_grad)) = taken else {
+            bail!("a head loss has one backward pass, after its forward pass");
+        };
+        let scaled = |mut values: Vec<f32>| {
+            if above != 1.0 {
+                values.par_iter_mut().for_each(|value| *value *= above);
+            }
+            values
         };
         Ok((
-            scaled(x, x_grad, self.want_x)?,
-            scaled(w, w_grad, self.want_w)?,
+            wanted(x, || scaled(x_grad))?,
+            wanted(w, || scaled(w_grad))?,
             None,
         ))
     }

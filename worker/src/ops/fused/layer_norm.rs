@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::{Kept, View, keep, kept, slice, to_storage, to_tensor};
+use super::{Kept, View, keep, kept, slice, to_storage, wanted};
 use crate::ops::kernels::{add_to, norm, norm_backward};
 
 /// Rows of one task. The sums for gain and bias are taken over each such group
@@ -108,10 +108,10 @@ impl CustomOp3 for LayerNorm {
             add_to(&mut total, part);
         }
         let of_bias = total.split_off(width);
-        let pick = |of: &Tensor, values| match of.track_op() {
-            true => to_tensor(values, of).map(Some),
-            false => Ok(None),
-        };
-        Ok((pick(x, x_grad)?, pick(gain, total)?, pick(bias, of_bias)?))
+        Ok((
+            wanted(x, || x_grad)?,
+            wanted(gain, || total)?,
+            wanted(bias, || of_bias)?,
+        ))
     }
 }

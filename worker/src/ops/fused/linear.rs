@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::{Kept, View, keep, kept, slice, to_storage, wanted};
-use crate::ops::kernels::matrix::{Matrix, MatrixMut, product};
+use crate::ops::kernels::matrix::{Matrix, MatrixMut, new_product, product};
 use crate::ops::kernels::{column_sums, gelu, gelu_backward};
 
 /// Elements that one task passes through the GELU.
@@ -41,27 +41,12 @@ pub(super) fn affine(x: &[f32], w: &[f32], b: &[f32]) -> Vec<f32> {
 
 /// Gradient of x (N, I): grad (N, O) times the transpose of w (I, O).
 pub(super) fn input_gradient(grad: &[f32], w: &[f32], outputs: usize) -> Vec<f32> {
-    let inputs = w.len() / outputs;
-    let mut out = vec![0.0; grad.len() / outputs * inputs];
-    product(
-        MatrixMut::new(&mut out, inputs),
-        Matrix::new(grad, outputs),
-        Matrix::new(w, outputs).t(),
-        false,
-    );
-    out
+    new_product(Matrix::new(grad, outputs), Matrix::new(w, outputs).t())
 }
 
 /// Gradient of w (I, O): the transpose of x (N, I) times grad (N, O).
 pub(super) fn weight_gradient(x: &[f32], grad: &[f32], inputs: usize, outputs: usize) -> Vec<f32> {
-    let mut out = vec![0.0; inputs * outputs];
-    product(
-        MatrixMut::new(&mut out, outputs),
-        Matrix::new(x, inputs).t(),
-        Matrix::new(grad, outputs),
-        false,
-    );
-    out
+    new_product(Matrix::new(x, inputs).t(), Matrix::new(grad, outputs))
 }
 
 #[derive(Default)]

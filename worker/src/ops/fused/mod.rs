@@ -25,6 +25,9 @@ use candle_core::{
     CpuStorage, Device, Layout, Result, Shape, Storage, StorageRef, Tensor, WithDType, bail,
 };
 
+use super::collect::hand_over;
+use super::kernels::add_to;
+
 /// The elements of a dense tensor during a forward pass.
 fn slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
     match layout.contiguous_offsets() {
@@ -80,8 +83,26 @@ fn to_tensor(values: Vec<f32>, like: &Tensor) -> Result<Tensor> {
 
 /// Computes a gradient if `of` leads to something that trains.
 fn wanted(of: &Tensor, gradient: impl FnOnce() -> Vec<f32>) -> Result<Option<Tensor>> {
-    match of.track_op() {
-        true => to_tensor(gradient(), of).map(Some),
-        false => Ok(None),
+    wanted_sum(of, |before| {
+        let mut gradient = gradient();
+        if let Some(before) = before {
+            add_to(&mut gradient, &before);
+        }
+        gradient
+    })
+}
+
+/// The same, for a gradient that is cheaper to add to what there is (which has the
+/// shape of `of`) than to compute on its own.
+fn wanted_sum(
+    of: &Tensor,
+    add: impl FnOnce(Option<Vec<f32>>) -> Vec<f32>,
+) -> Result<Option<Tensor>> {
+    if !of.track_op() {
+        return Ok(None);
+    }
+    match hand_over(of, add) {
+        Some(add) => to_tensor(add(None), of).map(Some),
+        None => Ok(None),
     }
 }

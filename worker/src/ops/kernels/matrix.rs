@@ -93,21 +93,48 @@ pub(in crate::ops) fn product(out: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, 
         (a.rows, b.columns, b.rows),
         "shapes fit"
     );
+    // SAFETY: `out` holds rows of so many columns, apart from each other, as its
+    // constructor proved; it is borrowed mutably, so it overlaps neither factor.
+    unsafe { multiply(out.data.as_mut_ptr(), out.row, a, b, add) }
+}
+
+/// a·b in new memory, dense, row by row.
+pub(in crate::ops) fn new_product(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
+    assert_eq!(a.columns, b.rows, "shapes fit");
+    let len = a.rows * b.columns;
+    if a.columns == 0 {
+        return vec![0.0; len];
+    }
+    let mut out = Vec::with_capacity(len);
+    // SAFETY: there is room for all rows; without `add` every element is written and
+    // none is read, so that they are values when the length is set.
+    unsafe {
+        multiply(out.as_mut_ptr(), b.columns, a, b, false);
+        out.set_len(len);
+    }
+    out
+}
+
+/// Writes (or adds) a·b to rows that begin `row` elements apart.
+///
+/// # Safety
+/// They must be there, overlap neither each other nor a factor, and hold values if
+/// `add`; b must have as many rows as a has columns.
+unsafe fn multiply(out: *mut f32, row: usize, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
     let parallelism = match rayon::current_num_threads() {
         1 => Parallelism::None,
         threads => Parallelism::Rayon(threads),
     };
-    // SAFETY: the constructors proved that every element of the three matrices is
-    // within its slice, and that the rows of `out` are apart; `out` is borrowed
-    // mutably, so it overlaps neither.
+    // SAFETY: of `out` as the caller promises; the constructors proved that every
+    // element of a and b is within its slice.
     unsafe {
         gemm::gemm(
-            out.rows,
-            out.columns,
+            a.rows,
+            b.columns,
             a.columns,
-            out.data.as_mut_ptr(),
+            out,
             1,
-            out.row as isize,
+            row as isize,
             add,
             a.data.as_ptr(),
             a.column as isize,

@@ -48,10 +48,8 @@ fn logits_losses_and_every_gradient_are_those_of_transformers() {
             for ops in [Ops::Fused, Ops::Composite] {
                 let net = reference.network(ops);
                 let (b, t) = tokens.dims2().expect("(B, T + 1)");
-                let all = net.train.embed(&tokens);
-                let all = all
-                    .and_then(|x| net.train.all((x, 0), None))
-                    .expect("stream"); // (B, T + 1, C)
+                let stream = net.train.embed(&tokens).expect("stream");
+                let all = net.train.all((stream, 0), None).expect("stream"); // (B, T + 1, C)
                 let flat = all.flatten_to(1).expect("(B·(T + 1), C)");
                 let logits = crate::ops::logits(&flat, &net.train.unembed).expect("logits");
                 let logits = logits.reshape((b, t, ())).expect("(B, T + 1, V)");
