@@ -59,10 +59,19 @@ fn worker(folder: &Path, name: &str, url: &str) -> Process {
     Process::start(name, &programs().worker, folder, &args)
 }
 
+/// Steps of a job. Progress is told once a second, so that a job must take several.
+const STEPS: u32 = 1600;
+
 /// Waits until some job is in the midst of its steps; the step it has reached.
 fn mid_job(folder: &Path, url: &str) -> u64 {
     wait_for("job under way", LIMIT, || {
-        status(folder, url)?["running"]
+        let status = status(folder, url)?;
+        let left = ["blocked", "pending", "running"].map(|phase| status["jobs"][phase].as_u64());
+        assert!(
+            left != [Some(0); 3],
+            "all jobs ended before one was seen under way; they need more steps: {status}"
+        );
+        status["running"]
             .as_array()?
             .iter()
             .filter_map(|job| {
@@ -121,7 +130,7 @@ fn outcomes(out: &Path, outcome: &str) -> usize {
 
 #[test]
 fn kills_of_workers_and_coordinator_change_nothing() {
-    let (seeds, steps) = (3, 240);
+    let (seeds, steps) = (3, STEPS);
     let jobs = 2 * seeds as usize;
 
     let calm = folder(seeds, steps);
@@ -199,7 +208,7 @@ fn kills_of_workers_and_coordinator_change_nothing() {
 
 #[test]
 fn one_command_that_is_killed_goes_on_when_it_is_given_again() {
-    let (seeds, steps) = (2, 240);
+    let (seeds, steps) = (2, STEPS);
     let calm = folder(seeds, steps);
     let args = |listen| {
         vec![
@@ -243,7 +252,7 @@ fn one_command_that_is_killed_goes_on_when_it_is_given_again() {
 
 #[test]
 fn a_worker_that_is_asked_to_stop_gives_its_job_back() {
-    let rough = folder(1, 400);
+    let rough = folder(1, STEPS);
     let place = rough.path();
     let port = free_port();
     let url = format!("http://127.0.0.1:{port}");
