@@ -65,21 +65,21 @@ impl Shelf {
         pulse: &mut dyn FnMut() -> Result<(), Halt>,
     ) -> Result<Option<Streams>, Halt> {
         let block = model.frozen_blocks();
-        let shape = (len, model.config().width);
-        let bytes = (ids.len() * shape.1 * size_of::<f32>() + HASH) as u64;
-        if block == 0 || ids.is_empty() || bytes > self.bytes_max {
+        let wanted = Wanted {
+            model,
+            block,
+            ids,
+            len,
+        };
+        if block == 0 || ids.is_empty() || wanted.bytes() > self.bytes_max {
             return Ok(None);
         }
-        let path = self.dir.join(name(model, block, ids, len)?);
-        let open = |path: &Path| {
-            let map = whole(path, bytes)?;
-            Ok::<_, io::Error>(Streams { map, shape, block })
-        };
-        if let Ok(streams) = open(&path) {
+        let path = self.dir.join(wanted.name()?);
+        if let Ok(streams) = wanted.open(&path) {
             return Ok(Some(streams));
         }
-        let kept = match self.keep(&path, bytes, model, block, ids, len, pulse) {
-            Ok(()) => open(&path),
+        let kept = match self.keep(&path, &wanted, pulse) {
+            Ok(()) => wanted.open(&path),
             Err(Stop::Disk(error)) => Err(error),
             Err(Stop::Halt(halt)) => return Err(halt),
         };
@@ -92,36 +92,22 @@ impl Shelf {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn keep(
         &self,
         path: &Path,
-        bytes: u64,
-        model: &Gpt2,
-        block: usize,
-        ids: &[u32],
-        len: usize,
+        wanted: &Wanted<'_>,
         pulse: &mut dyn FnMut() -> Result<(), Halt>,
     ) -> Result<(), Stop> {
         fs::create_dir_all(&self.dir)?;
-        self.make_room(bytes)?;
+        self.make_room(wanted.bytes())?;
         // Of this process alone, and gone whatever happens.
         let file = tempfile::NamedTempFile::new_in(&self.dir)?;
         let mut out = BufWriter::new(file);
         let mut hasher = blake3::Hasher::new();
-        for piece in ids.chunks(BATCH * len) {
+        for piece in wanted.ids.chunks(BATCH * wanted.len) {
             pulse().map_err(Stop::Halt)?;
-            let ids = Tensor::from_slice(piece, (piece.len() / len, len), model.device());
-            let stream = ids.map_err(TrainError::from).and_then(|ids| {
-                let stream = model.stream(&ids, block)?; // (B, T, C)
-                Ok(stream.to_dtype(DType::F32)?.to_device(&Device::Cpu)?)
-            });
-            let stream = stream.map_err(|error| Stop::Halt(error.into()))?;
-            let values = with_f32(&stream, |values| {
-                let bytes = values.iter().flat_map(|v| v.to_le_bytes());
-                bytes.collect::<Vec<u8>>()
-            });
-            let values = values.map_err(|error| Stop::Halt(TrainError::from(error).into()))?;
+            let values = wanted.compute(piece);
+            let values = values.map_err(|error| Stop::Halt(error.into()))?;
             hasher.update(&values);
             out.write_all(&values)?;
         }
@@ -192,35 +178,68 @@ impl Streams {
     }
 }
 
-/// The name of the file: all that decides its bits, but for the kind of machine,
-/// by which directories differ.
-fn name(model: &Gpt2, block: usize, ids: &[u32], len: usize) -> Result<String, TrainError> {
-    let mut hasher = blake3::Hasher::new_derive_key("seedbed 2026 frozen prefix streams");
-    let numbers = [block, len, ids.len()].map(|n| (n as u64).to_le_bytes());
-    hasher.update(&numbers.concat());
-    hasher.update(
-        &ids.iter()
-            .flat_map(|id| id.to_le_bytes())
-            .collect::<Vec<_>>(),
-    );
-    hasher.update(model.numeric_path().as_bytes());
-    for param in model.params() {
-        let below = match block_of(&param.name) {
-            Some(layer) => layer < block,
-            None => param.name == WTE || param.name == WPE,
-        };
-        if below {
-            hasher.update(param.name.as_bytes());
-            let tensor = param.tensor.to_device(&Device::Cpu)?.contiguous()?;
-            with_f32(&tensor, |values| {
-                for piece in values.chunks(1 << 16) {
-                    let bytes = piece.iter().flat_map(|v| v.to_le_bytes());
-                    hasher.update(&bytes.collect::<Vec<_>>());
-                }
-            })?;
-        }
+/// What is asked of a shelf.
+struct Wanted<'a> {
+    model: &'a Gpt2,
+    block: usize,
+    ids: &'a [u32],
+    len: usize,
+}
+
+impl Wanted<'_> {
+    /// Size of the file.
+    fn bytes(&self) -> u64 {
+        (self.ids.len() * self.model.config().width * size_of::<f32>() + HASH) as u64
     }
-    Ok(format!("{}.f32", hasher.finalize().to_hex()))
+
+    fn open(&self, path: &Path) -> io::Result<Streams> {
+        Ok(Streams {
+            map: whole(path, self.bytes())?,
+            shape: (self.len, self.model.config().width),
+            block: self.block,
+        })
+    }
+
+    /// The stream of some of the prompts, as it stands in the file.
+    fn compute(&self, ids: &[u32]) -> Result<Vec<u8>, TrainError> {
+        let shape = (ids.len() / self.len, self.len);
+        let ids = Tensor::from_slice(ids, shape, self.model.device())?; // (B, T)
+        let stream = self.model.stream(&ids, self.block)?; // (B, T, C)
+        let stream = stream.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
+        Ok(with_f32(&stream, bytes_of)?)
+    }
+
+    /// The name of the file: all that decides its bits, but for the kind of machine,
+    /// by which directories differ.
+    fn name(&self) -> Result<String, TrainError> {
+        let mut hasher = blake3::Hasher::new_derive_key("seedbed 2026 frozen prefix streams");
+        let numbers = [self.block, self.len, self.ids.len()];
+        hasher.update(&numbers.map(|n| (n as u64).to_le_bytes()).concat());
+        for id in self.ids {
+            hasher.update(&id.to_le_bytes());
+        }
+        hasher.update(self.model.numeric_path().as_bytes());
+        for param in self.model.params() {
+            let below = match block_of(&param.name) {
+                Some(layer) => layer < self.block,
+                None => param.name == WTE || param.name == WPE,
+            };
+            if below {
+                hasher.update(param.name.as_bytes());
+                let tensor = param.tensor.to_device(&Device::Cpu)?.contiguous()?;
+                with_f32(&tensor, |values| {
+                    for piece in values.chunks(1 << 16) {
+                        hasher.update(&bytes_of(piece));
+                    }
+                })?;
+            }
+        }
+        Ok(format!("{}.f32", hasher.finalize().to_hex()))
+    }
+}
+
+fn bytes_of(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
 /// A file of the shelf that is there, of this length, and undamaged.
