@@ -9,6 +9,7 @@ mod config;
 mod dropout;
 mod error;
 mod freeze;
+pub mod hooks;
 pub mod init;
 mod model;
 mod shards;
