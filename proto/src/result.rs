@@ -64,6 +64,16 @@ mod nan_as_null {
     }
 }
 
+/// Why something is not there: a number that is not available, a split that was
+/// left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// What is missing: the name of a metric, of a split.
+    pub place: String,
+    /// Why, in one sentence for people.
+    pub reason: String,
+}
+
 /// A stored file of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {

@@ -111,6 +111,8 @@ pub fn plan(
                     shape.map_or(0, |s| weights_bytes(train, s)),
                 )
             }
+            // They follow from a selection, and are not in the file's list.
+            Work::Inspect(_) => (None, 0),
         };
         if let Some(point) = &job.point {
             let arm = point.get(&sweep.compare.arms).map_or("all".into(), label);

@@ -204,7 +204,7 @@ fn train_spec() -> JobSpec {
 fn train_mut(spec: &mut JobSpec) -> &mut Train {
     match &mut spec.work {
         Work::Train(train) => train,
-        Work::Pretrain(_) => panic!("not a train job"),
+        Work::Pretrain(_) | Work::Inspect(_) => panic!("not a train job"),
     }
 }
 
