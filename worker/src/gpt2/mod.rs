@@ -16,7 +16,7 @@ mod shards;
 pub mod weights;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use config::Config;
 pub use dropout::Dropout;

@@ -34,9 +34,6 @@ mod pass;
 mod point;
 mod walk;
 
-#[cfg(test)]
-mod tests;
-
 pub use edit::Edit;
 pub use error::HookError;
 pub use parts::Part;

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::{HookError, Hooked, Linear, Result};
+use super::{Block, HookError, Hooked, Linear, Norm, Result};
 
 /// A part of a network that can be taken from another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,51 @@ impl Hooked {
             }
         }
         Ok(net)
+    }
+
+    /// The network (1 − α)·this + α·other, tensor by tensor.
+    ///
+    /// # Errors
+    /// If the networks differ in shape.
+    pub fn between(&self, other: &Self, alpha: f64) -> Result<Self> {
+        self.same_shape(other)?;
+        let mix = |one: &Tensor, other: &Tensor| -> Result<Tensor> {
+            Ok(((one * (1.0 - alpha))? + (other * alpha)?)?)
+        };
+        let linear = |one: &Linear, other: &Linear| -> Result<Linear> {
+            Ok(Linear {
+                weight: mix(&one.weight, &other.weight)?,
+                bias: mix(&one.bias, &other.bias)?,
+            })
+        };
+        let norm = |one: &Norm, other: &Norm| -> Result<Norm> {
+            Ok(Norm {
+                gain: mix(&one.gain, &other.gain)?,
+                bias: mix(&one.bias, &other.bias)?,
+                epsilon: one.epsilon,
+            })
+        };
+        let block = |(one, other): (&Block, &Block)| -> Result<Block> {
+            Ok(Block {
+                ln_1: norm(&one.ln_1, &other.ln_1)?,
+                q: linear(&one.q, &other.q)?,
+                k: linear(&one.k, &other.k)?,
+                v: linear(&one.v, &other.v)?,
+                o: linear(&one.o, &other.o)?,
+                ln_2: norm(&one.ln_2, &other.ln_2)?,
+                fc: linear(&one.fc, &other.fc)?,
+                proj: linear(&one.proj, &other.proj)?,
+            })
+        };
+        let blocks = self.blocks.iter().zip(&other.blocks).map(block);
+        Ok(Self {
+            wte: mix(&self.wte, &other.wte)?,
+            wpe: mix(&self.wpe, &other.wpe)?,
+            blocks: blocks.collect::<Result<_>>()?,
+            ln_f: norm(&self.ln_f, &other.ln_f)?,
+            unembed: mix(&self.unembed, &other.unembed)?,
+            ..self.clone()
+        })
     }
 
     /// Requires that parts can be exchanged, and streams handed over.

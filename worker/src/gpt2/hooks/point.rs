@@ -120,16 +120,27 @@ impl Point {
     }
 }
 
+impl Site {
+    /// The last word of its name: "resid_pre", "z", "pattern".
+    pub fn short(self) -> &'static str {
+        let name = self.name();
+        let last = name.rsplit('.').next().unwrap_or(name);
+        last.strip_prefix("hook_").unwrap_or(last)
+    }
+
+    fn name(self) -> &'static str {
+        let (_, name) = SITES
+            .iter()
+            .find(|(site, _)| *site == self)
+            .expect("the table has every site, as its test proves");
+        name
+    }
+}
+
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Block(layer, site) => {
-                let (_, name) = SITES
-                    .iter()
-                    .find(|(s, _)| s == site)
-                    .expect("the table has every site, as its test proves");
-                write!(f, "blocks.{layer}.{name}")
-            }
+            Self::Block(layer, site) => write!(f, "blocks.{layer}.{}", site.name()),
             outside => {
                 let (_, name) = OUTSIDE
                     .iter()
