@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use seedbed_proto::JobKey;
 use seedbed_proto::job::{
-    Dtype, Inspect, Init, JobSpec, Keep, Moment, Network, Ops, Partner, Question, SPEC_VERSION,
+    Dtype, Init, Inspect, JobSpec, Keep, Moment, Network, Ops, Partner, Question, SPEC_VERSION,
     SpecError, Train, Work, pairing,
 };
 use seedbed_proto::result::JobPhase;
@@ -133,7 +133,10 @@ fn job(
     point.insert(QUESTION.to_owned(), json!(question));
     point.insert(AT.to_owned(), json!(moment));
     point.insert(STEP.to_owned(), json!(step));
-    let title = format!("{question} of {} at {moment} step={step} seed={}", train.init, train.seed);
+    let title = format!(
+        "{question} of {} at {moment} step={step} seed={}",
+        train.init, train.seed
+    );
     NewJob::new(&spec, Some(point), title)
 }
 
@@ -224,9 +227,9 @@ fn partners(
         let selected = compare.select.as_ref().map_or("", |s| s.axis.as_str());
         let ignored = ["init", selected];
         let here = group(&subject.run.point, &ignored);
-        let twin = known.iter().find(|k| {
-            k.train.init == Init::Scratch && group(&k.run.point, &ignored) == here
-        });
+        let twin = known
+            .iter()
+            .find(|k| k.train.init == Init::Scratch && group(&k.run.point, &ignored) == here);
         if let Some(twin) = twin {
             add(twin);
         }

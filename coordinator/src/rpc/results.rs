@@ -46,7 +46,9 @@ pub fn encode(results: SweepResults) -> impl Iterator<Item = v1::ResultsChunk> +
     };
     let runs = results.runs.into_iter().map(|run| (run, false));
     let inspections = results.inspections.into_iter().map(|run| (run, true));
-    let runs = runs.chain(inspections).flat_map(|(run, inspection)| encode_run(run, inspection));
+    let runs = runs
+        .chain(inspections)
+        .flat_map(|(run, inspection)| encode_run(run, inspection));
     std::iter::once(Body::Header(header))
         .chain(runs.map(Body::Run))
         .map(|body| v1::ResultsChunk { body: Some(body) })
@@ -71,6 +73,7 @@ fn encode_run(run: Run, inspection: bool) -> impl Iterator<Item = v1::RunChunk> 
         message,
         metrics: vec![],
         artifacts: run.artifacts.into_iter().map(Into::into).collect(),
+        notes: run.notes.into_iter().map(Into::into).collect(),
         inspection,
     };
     let mut metrics = run.metrics.into_iter().map(Into::into).peekable();
@@ -155,6 +158,7 @@ fn decode_run(chunk: v1::RunChunk) -> Result<Run, ResultsError> {
         failure,
         metrics: all(chunk.metrics)?,
         artifacts: all(chunk.artifacts)?,
+        notes: all(chunk.notes)?,
     })
 }
 
@@ -163,7 +167,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use futures::stream;
-    use seedbed_proto::result::{Artifact, Metric};
+    use seedbed_proto::result::{Artifact, Metric, Note};
     use seedbed_proto::{BlobDigest, JobKey, SweepId};
     use serde_json::json;
 
@@ -188,6 +192,7 @@ mod tests {
                 digest: BlobDigest::of(b"curve"),
                 size_bytes: 5,
             }],
+            notes: vec![Note::new("test_range_far", "no token for 362")],
         }
     }
 

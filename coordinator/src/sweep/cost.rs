@@ -11,9 +11,9 @@ use seedbed_proto::job::{Keep, Loss, Pretrain, Task, Train, Work};
 use serde::Serialize;
 
 use super::document::{KeepWeights, Sweep};
-use super::inspect::Whose;
 use super::expand::{Jobs, Planned};
 use super::files::Files;
+use super::inspect::Whose;
 use super::model::{Model, ModelShape};
 use crate::results::label;
 

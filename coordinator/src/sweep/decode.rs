@@ -153,7 +153,11 @@ pub fn value(kind: &Kind, node: &Node, place: &str, problems: &mut Problems) -> 
             words_once(words, items, place, problems)
         }
         (Kind::Words(words), other) => fail(
-            format!("must be a list of {}, got {}", words.join(", "), show(other)),
+            format!(
+                "must be a list of {}, got {}",
+                words.join(", "),
+                show(other)
+            ),
             None,
         ),
         (Kind::Text | Kind::Path | Kind::AxisName, Tree::Text(text)) if !text.trim().is_empty() => {

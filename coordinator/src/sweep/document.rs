@@ -153,9 +153,10 @@ impl Reader<'_> {
         self.same_split(&documents);
 
         let name = self.name(&raws, &nodes[0]);
-        let inspect = first.keys.get("inspect").map(|(key, node)| {
-            inspect::decode(key, node, &documents, self.problems)
-        });
+        let inspect = first
+            .keys
+            .get("inspect")
+            .map(|(key, node)| inspect::decode(key, node, &documents, self.problems));
         let keep = self.keep(first, inspect.as_ref());
         let varied = varied(&documents);
         let compare = match first.keys.get("compare") {

@@ -101,7 +101,10 @@ pub(super) fn decode(
             Some("all") => Whose::All,
             _ => Whose::Selected,
         },
-        ask: words("ask").into_iter().filter_map(Question::from_name).collect(),
+        ask: words("ask")
+            .into_iter()
+            .filter_map(Question::from_name)
+            .collect(),
         at: words("at")
             .into_iter()
             .map(|word| match word {
@@ -115,7 +118,9 @@ pub(super) fn decode(
         at_span: setting("at").map_or(key.span, |s| s.span),
     };
     if let (Some(items), Some(setting)) = (inspect.items, setting("items")) {
-        let trials = documents.iter().filter_map(|d| d.settings.get("task.eval_trials"));
+        let trials = documents
+            .iter()
+            .filter_map(|d| d.settings.get("task.eval_trials"));
         let least = trials.filter_map(|s| s.value.as_u64()).min();
         if let Some(least) = least.filter(|least| u64::from(items) > *least) {
             let message = format!("must be ≤ `task.eval_trials` ({least}), got {items}");

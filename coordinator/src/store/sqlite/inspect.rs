@@ -33,7 +33,10 @@ pub(super) async fn awaiting(
     .bind(only)
     .fetch_all(conn)
     .await?;
-    found.iter().map(|uuid| parse("sweeps.uuid", uuid)).collect()
+    found
+        .iter()
+        .map(|uuid| parse("sweeps.uuid", uuid))
+        .collect()
 }
 
 pub(super) async fn train_specs(

@@ -38,12 +38,7 @@ pub(super) fn flops(asked: &Inspect, train: &Train, shape: &ModelShape) -> f64 {
     asked.at.len() as f64 * asked.ask.iter().map(of).sum::<f64>()
 }
 
-fn question_flops(
-    asked: &Inspect,
-    question: Question,
-    train: &Train,
-    shape: &ModelShape,
-) -> f64 {
+fn question_flops(asked: &Inspect, question: Question, train: &Train, shape: &ModelShape) -> f64 {
     let layers = f64::from(shape.shape.layers);
     let heads = f64::from(shape.shape.heads);
     let width = f64::from(shape.shape.width);
@@ -63,9 +58,7 @@ fn question_flops(
         Question::Probes => {
             OTHERS * items * forward + places * VARIABLES * 4.0 * items * width * PASSES
         }
-        Question::Similarity => {
-            OTHERS * (items * forward + places * 4.0 * items * items * width)
-        }
+        Question::Similarity => OTHERS * (items * forward + places * 4.0 * items * items * width),
         Question::Drift => 0.0,
         Question::Lens | Question::Tdr => 2.0 * items * forward,
     }
