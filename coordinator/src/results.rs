@@ -27,6 +27,10 @@ pub struct SweepResults {
     pub yaml: String,
     /// Every `train` job of the sweep, in the sweep's order.
     pub runs: Vec<Run>,
+    /// Every `inspect` job of the sweep, in the sweep's order. Its point is that of
+    /// the run that it is about, with `question`, `at` and `step` beside it. There
+    /// are none before a selection is on record.
+    pub inspections: Vec<Run>,
     /// Selection records, oldest first. While there is none, no run carries
     /// metrics or notes of a test split.
     pub selections: Vec<Selection>,
@@ -34,7 +38,7 @@ pub struct SweepResults {
     pub attempts: Vec<Attempt>,
 }
 
-/// One run: a train job of the sweep.
+/// One run: a train job of the sweep, or an inspect job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
     /// Position in the sweep.

@@ -64,16 +64,6 @@ mod nan_as_null {
     }
 }
 
-/// Why something is not there: a number that is not available, a split that was
-/// left out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
-    /// What is missing: the name of a metric, of a split.
-    pub place: String,
-    /// Why, in one sentence for people.
-    pub reason: String,
-}
-
 /// A stored file of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {
@@ -276,6 +266,11 @@ impl JobPhase {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
         }
+    }
+
+    /// Whether it has an end: there is nothing left to do.
+    pub const fn is_settled(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
     }
 
     /// The phase of this name.
