@@ -10,6 +10,8 @@ use seedbed_proto::{JobKey, SweepId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::inspection::{AT, QUESTION, STEP};
+
 /// A point of a sweep: axis → value. `seed`, `init`, `frozen` and
 /// `learning_rate` are always there; other axes stand under their path in the
 /// sweep file (`train.batch`, `task.template`). Values are as in the file:
@@ -36,6 +38,28 @@ pub struct SweepResults {
     pub selections: Vec<Selection>,
     /// Every attempt at every job of the sweep; not part of the result files.
     pub attempts: Vec<Attempt>,
+}
+
+impl SweepResults {
+    /// The same with what was found inside each run's networks among its metrics,
+    /// under the step of the weights.
+    pub fn answered(&self) -> Self {
+        let mut answered = self.clone();
+        let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let text = |point: &Point| Value::from_iter(point.clone()).to_string();
+        for (place, run) in self.runs.iter().enumerate() {
+            places.entry(text(&run.point)).or_default().push(place);
+        }
+        for inspection in &self.inspections {
+            let mut point = inspection.point.clone();
+            point.retain(|axis, _| !matches!(axis.as_str(), QUESTION | AT | STEP));
+            for place in places.get(&text(&point)).into_iter().flatten() {
+                let metrics = inspection.metrics.iter().cloned();
+                answered.runs[*place].metrics.extend(metrics);
+            }
+        }
+        answered
+    }
 }
 
 /// One run: a train job of the sweep, or an inspect job.

@@ -95,7 +95,13 @@ pub(super) fn draw(width: f64, maps: &[Vec<Map>], colours: Colours, label: &str)
     for (row, height) in maps.iter().zip(rows) {
         let share = (width - GAP * (row.len() as f64 - 1.0)) / row.len().max(1) as f64;
         for (i, map) in row.iter().enumerate() {
-            one(&mut svg, (i as f64 * (share + GAP), top), share, map, colours);
+            one(
+                &mut svg,
+                (i as f64 * (share + GAP), top),
+                share,
+                map,
+                colours,
+            );
         }
         top += height;
     }
@@ -159,19 +165,38 @@ fn legend(svg: &mut Svg, (left, top): (f64, f64), colours: Colours) {
     let mut x = left;
     for i in 0..STEPS {
         let value = low + (high - low) * (i as f64 + 0.5) / STEPS as f64;
-        let corners = [(x, top), (x + STEP, top), (x + STEP, top + 14.0), (x, top + 14.0)];
+        let corners = [
+            (x, top),
+            (x + STEP, top),
+            (x + STEP, top + 14.0),
+            (x, top + 14.0),
+        ];
         let colour = colours.of(value);
         svg.shape(&corners, &colour, Stroke::new(&colour, 0.5), "");
         x += STEP;
     }
     svg.text((x + 6.0, top + 11.0), Anchor::Start, font, &number(high));
     let x = x + 70.0;
-    let corners = [(x, top), (x + 14.0, top), (x + 14.0, top + 14.0), (x, top + 14.0)];
+    let corners = [
+        (x, top),
+        (x + 14.0, top),
+        (x + 14.0, top + 14.0),
+        (x, top + 14.0),
+    ];
     svg.shape(&corners, MISSING, Stroke::new(MISSING, 0.5), "");
     svg.text((x + 20.0, top + 11.0), Anchor::Start, font, "not available");
     let x = x + 120.0;
-    svg.line((x, top + 13.0), (x + 14.0, top + 1.0), Stroke::new(AXIS, 0.8));
-    svg.text((x + 20.0, top + 11.0), Anchor::Start, font, "not told from zero");
+    svg.line(
+        (x, top + 13.0),
+        (x + 14.0, top + 1.0),
+        Stroke::new(AXIS, 0.8),
+    );
+    svg.text(
+        (x + 20.0, top + 11.0),
+        Anchor::Start,
+        font,
+        "not told from zero",
+    );
 }
 
 #[cfg(test)]

@@ -121,7 +121,10 @@ fn one(svg: &mut Svg, frame: Frame, panel: &Panel<'_>) {
         }
     }
     if marks.is_empty() {
-        let at = ((frame.left + frame.right) / 2.0, (frame.top + frame.bottom) / 2.0);
+        let at = (
+            (frame.left + frame.right) / 2.0,
+            (frame.top + frame.bottom) / 2.0,
+        );
         let font = super::svg::Font::new(12.0, INK);
         svg.text(at, super::svg::Anchor::Middle, font, "not available");
     }

@@ -34,8 +34,8 @@ use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
 use tokio::sync::watch;
 
 use super::{
-    BlobInfo, Checkpoint, Expired, Lease, Leased, NewJobs, NewSweep, NewWorker, Progress, Recorded,
-    Renewal, Store, StoreError, Submitted, SweepStatus,
+    BlobInfo, Checkpoint, Expired, Lease, Leased, NewJob, NewJobs, NewSweep, NewWorker, Progress,
+    Recorded, Renewal, Store, StoreError, Submitted, SweepStatus,
 };
 use crate::clock::Micros;
 use crate::results::{Run, Selection, SweepResults};
