@@ -37,7 +37,11 @@ fn main() -> anyhow::Result<()> {
     let task = Prepared::new(&task(), &tokenizer, config.positions)?;
     let pairs = pairs(&task, &option("counterfactual")?, option("pairs")?.parse()?)?;
     let answers = task.answers();
-    let rows = |ids: &[u32]| ids.chunks(pairs.len).map(<[u32]>::to_vec).collect::<Vec<_>>();
+    let rows = |ids: &[u32]| {
+        ids.chunks(pairs.len)
+            .map(<[u32]>::to_vec)
+            .collect::<Vec<_>>()
+    };
     answer(&serde_json::json!({
         "clean": rows(&pairs.clean),
         "corrupt": rows(&pairs.corrupt),

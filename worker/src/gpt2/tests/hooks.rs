@@ -125,7 +125,9 @@ fn reading_everything_changes_nothing_and_writing_it_back_neither() {
                 "{point}"
             );
             // And it matters: with something else the answer is another one.
-            let other = (&value * 1.5).expect("scaled");
+            let wave = (0..value.elem_count()).map(|i| 0.7 * (i as f32 * 1.3).sin());
+            let wave = Tensor::from_iter(wave, &Device::Cpu).and_then(|w| w.reshape(value.dims()));
+            let other = (&value + wave.expect("a wave")).expect("a sum");
             let edit = [edit_to(other)];
             let after = net.run(&from_ids(&ids).editing(&edit)).expect("a pass");
             assert!(

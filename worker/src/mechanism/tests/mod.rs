@@ -77,7 +77,9 @@ impl Setting {
         let [left, right] = self.task.answers().map(|id| id as usize);
         let row = |id| weights[WTE].get(id).expect("a row");
         let direction = (row(right) - row(left)).expect("a difference");
-        let square = direction.sqr().and_then(|s| s.sum_all()?.to_scalar::<f32>());
+        let square = direction
+            .sqr()
+            .and_then(|s| s.sum_all()?.to_scalar::<f32>());
         let step = median / f64::from(square.expect("a number"));
         let bias = &weights["ln_f.bias"] - (direction * step).expect("scaled");
         weights.insert("ln_f.bias".to_owned(), bias.expect("a difference"));
