@@ -125,7 +125,7 @@ pub enum MechanismError {
     Model(#[from] ModelError),
     /// A pass through a network can't be made, or did not do what it was asked.
     #[error(transparent)]
-    Hook(#[from] HookError),
+    Hook(Box<HookError>),
     /// The tensor library refused an operation.
     #[error("a tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
@@ -137,18 +137,27 @@ pub enum MechanismError {
     Missing(Question),
 }
 
+impl From<HookError> for MechanismError {
+    fn from(error: HookError) -> Self {
+        match error {
+            HookError::Model(error) => Self::Model(error),
+            HookError::Tensors(error) => Self::Tensor(error),
+            error => Self::Hook(Box::new(error)),
+        }
+    }
+}
+
 impl From<MechanismError> for JobError {
     fn from(error: MechanismError) -> Self {
         let message = error.to_string();
         let reason = match error {
             MechanismError::Model(error) => return error.into(),
-            MechanismError::Tensor(error) | MechanismError::Hook(HookError::Tensors(error)) => {
-                return ModelError::Tensors(error).into();
-            }
-            MechanismError::Hook(HookError::Model(error)) => return error.into(),
-            MechanismError::Hook(HookError::Shapes { .. }) => FailureReason::Invalid,
-            // Hook points are named by the questions, not by a sweep.
-            MechanismError::Hook(_) => FailureReason::Bug,
+            MechanismError::Tensor(error) => return ModelError::Tensors(error).into(),
+            MechanismError::Hook(error) => match *error {
+                HookError::Shapes { .. } => FailureReason::Invalid,
+                // Hook points are named by the questions, not by a sweep.
+                _ => FailureReason::Bug,
+            },
             MechanismError::Invalid(_) | MechanismError::Missing(_) => FailureReason::Invalid,
             MechanismError::Stopped(_) | MechanismError::NotFired(_) => FailureReason::Bug,
         };
