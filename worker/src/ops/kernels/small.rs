@@ -150,22 +150,31 @@ fn tile_fma<const R: usize, const V: usize>(
         _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
     };
     let mut sums = [[_mm256_setzero_ps(); V]; R];
-    for p in 0..inner {
-        // SAFETY: p < inner, so both are within what `product` checked: columns
+    // Pointers that step along: an index would be checked for overflow at each step,
+    // and then the sums do not stay in registers.
+    let mut from = b.data.as_ptr().wrapping_add(j);
+    let mut lefts = [a.data.as_ptr(); R];
+    for (r, left) in lefts.iter_mut().enumerate() {
+        *left = left.wrapping_add(r * a.row);
+    }
+    for _ in 0..inner {
+        // SAFETY: at step p < inner both are within what `product` checked: columns
         // j to j + 8V of row p of `b`, and rows 0 to R of step p of `a`.
         unsafe {
-            let from = b.data.as_ptr().add(p * b.row + j);
             let mut right = [_mm256_setzero_ps(); V];
             for (v, right) in right.iter_mut().enumerate() {
-                *right = _mm256_loadu_ps(from.add(8 * v));
+                *right = _mm256_loadu_ps(from.wrapping_add(8 * v));
             }
-            let left = a.data.as_ptr().add(p * a.step);
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let left = _mm256_set1_ps(*left.add(r * a.row));
+            for (left, sums) in lefts.iter().zip(&mut sums) {
+                let left = _mm256_set1_ps(**left);
                 for (sum, right) in sums.iter_mut().zip(right) {
                     *sum = _mm256_fmadd_ps(left, right, *sum);
                 }
             }
+        }
+        from = from.wrapping_add(b.row);
+        for left in &mut lefts {
+            *left = left.wrapping_add(a.step);
         }
     }
     for (r, sums) in sums.iter().enumerate() {
