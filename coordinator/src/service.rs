@@ -122,6 +122,15 @@ impl Coordinator {
         request: v1::AcquireRequest,
     ) -> Result<v1::AcquireResponse, RpcError> {
         let worker = id("worker_id", &request.worker_id)?;
+        if request.answer_lost {
+            let held: Result<Vec<_>, _> = (request.held_tokens.iter())
+                .map(|token| id("held_tokens", token))
+                .collect();
+            let jobs = self.store.release_unheld(worker, held?, self.now()).await?;
+            if jobs > 0 {
+                tracing::info!(%worker, jobs, "the worker never heard of its lease");
+            }
+        }
         let wait = Duration::try_from_secs_f64(request.wait_secs).unwrap_or_default();
         let deadline = tokio::time::sleep(wait.min(WAIT_MAX));
         tokio::pin!(deadline);

@@ -213,6 +213,7 @@ impl Agent {
     async fn pull(&self) -> Result<(), AgentError> {
         let mut idle_since = Instant::now();
         let mut pauses = backoff().build();
+        let mut answer_lost = false;
         loop {
             tokio::select! {
                 () = self.deliverer.fewer_than(UNDELIVERED_MAX) => {}
@@ -226,14 +227,16 @@ impl Agent {
                 tracing::info!("no work for {} s, ending", idle.as_secs());
                 return Ok(());
             }
+            let request = self.acquire_request(idle, answer_lost);
             let answer = tokio::select! {
-                answer = self.client.acquire(self.acquire_request(idle)) => answer,
+                answer = self.client.acquire(request) => answer,
                 () = self.heartbeat.drained(), if self.config.exit_when_drained => {
                     tracing::info!("nothing left to do, ending");
                     return Ok(());
                 }
                 () = self.drain.cancelled() => return Ok(()),
             };
+            answer_lost = matches!(answer, Err(CallError::Unavailable(_)));
             let pause = match answer {
                 Ok(answer) => {
                     pauses = backoff().build();
@@ -274,7 +277,7 @@ impl Agent {
         ended.map_err(|e| self.turned_away(e))
     }
 
-    fn acquire_request(&self, idle: Duration) -> v1::AcquireRequest {
+    fn acquire_request(&self, idle: Duration, answer_lost: bool) -> v1::AcquireRequest {
         let mut wait = ACQUIRE_WAIT;
         // An answer within half the patience: waiting for work is no silence.
         if let Some(give_up) = self.config.give_up {
@@ -290,6 +293,11 @@ impl Agent {
             wait_secs: wait.as_secs_f64(),
             free_memory_bytes: device::free_memory_bytes(),
             cached_digests: cached.iter().map(ToString::to_string).collect(),
+            answer_lost,
+            held_tokens: match answer_lost {
+                true => self.attempts.leases().tokens(),
+                false => vec![],
+            },
         }
     }
 

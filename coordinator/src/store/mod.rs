@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use seedbed_proto::result::{Artifact, FailureReason, JobResult, Provenance};
-use seedbed_proto::{BlobDigest, JobKey, SweepId, WorkerId};
+use seedbed_proto::{BlobDigest, JobKey, LeaseToken, SweepId, WorkerId};
 use tokio::sync::watch;
 
 use crate::clock::Micros;
@@ -75,7 +75,7 @@ pub trait Store: Send + Sync {
 
     /// Leases up to `max_jobs` jobs that the worker can run, oldest sweep first,
     /// in each sweep's order; with `only`, jobs of that sweep alone. An answer
-    /// that is lost leaves leases that expire.
+    /// that is lost leaves leases for [`Self::release_unheld`], or that expire.
     async fn acquire(
         &self,
         worker: WorkerId,
@@ -84,6 +84,15 @@ pub trait Store: Send + Sync {
         now: Micros,
         lease_secs: f64,
     ) -> Result<Vec<Leased>, StoreError>;
+
+    /// Takes back the leases of a worker that it does not know of, because the
+    /// answer with them was lost; says how many. `held` are all that it knows of.
+    async fn release_unheld(
+        &self,
+        worker: WorkerId,
+        held: Vec<LeaseToken>,
+        now: Micros,
+    ) -> Result<u64, StoreError>;
 
     /// Heartbeat of several jobs; the answers are in the order of the question.
     /// A checkpoint whose blob is not there is passed over.

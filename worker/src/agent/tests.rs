@@ -190,6 +190,26 @@ async fn a_job_is_fetched_run_and_delivered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_was_lost_is_told_with_the_next_question() {
+    let cache = tempfile::tempdir().expect("a directory");
+    let stub = Stub::start(State {
+        acquire_errors: [Status::unavailable("gone")].into(),
+        ..with_job()
+    });
+    let worker = work(config(&stub, cache.path()), |_, context| finish(context));
+    stub.until("a question after the job", |s| {
+        !s.completes.is_empty() && s.acquires.len() > 2
+    })
+    .await;
+    worker.ends().await.expect("in good order");
+    let state = stub.state();
+    let lost: Vec<_> = state.acquires.iter().map(|a| a.answer_lost).collect();
+    assert_eq!(lost[..3], [false, true, false]);
+    // It holds nothing, and says so.
+    assert!(state.acquires[1].held_tokens.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_panics_fails_with_its_last_words() {
     let cache = tempfile::tempdir().expect("a directory");
     let stub = Stub::start(with_job());

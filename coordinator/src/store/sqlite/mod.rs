@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use seedbed_proto::result::{Artifact, FailureReason, JobResult, Provenance};
-use seedbed_proto::{BlobDigest, JobKey, SweepId, WorkerId};
+use seedbed_proto::{BlobDigest, JobKey, LeaseToken, SweepId, WorkerId};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
@@ -230,6 +230,19 @@ impl Store for SqliteStore {
         self.writer
             .write(Effect::Quiet, move |c| {
                 Box::pin(queue::acquire(c, worker, max_jobs, only, now, lease_secs))
+            })
+            .await
+    }
+
+    async fn release_unheld(
+        &self,
+        worker: WorkerId,
+        held: Vec<LeaseToken>,
+        now: Micros,
+    ) -> Result<u64, StoreError> {
+        self.writer
+            .write(Effect::Jobs, move |c| {
+                Box::pin(queue::release_unheld(c, worker, held, now))
             })
             .await
     }

@@ -107,6 +107,16 @@ impl World {
                     .await?;
                 String::new()
             }
+            // WORKER LEASE…: those that it knows of.
+            "recall" => {
+                let held = args[1..].iter().map(|name| self.lease(name).token);
+                let held = held.collect();
+                let worker = self.worker(args[0]).await;
+                self.store
+                    .release_unheld(worker, held, now)
+                    .await?
+                    .to_string()
+            }
             "wait" => {
                 self.clock.advance_secs(secs(args[0]));
                 String::new()
