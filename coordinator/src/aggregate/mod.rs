@@ -15,6 +15,7 @@ mod curves;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod floors;
+mod lacking;
 mod pairs;
 mod select;
 pub mod stats;
@@ -163,6 +164,7 @@ pub fn analyse(results: &SweepResults, compare: &Compare) -> Analysis {
         Some(baseline) => pairs::build(&cells, baseline, &headline_split, &primary, &mut notes),
         None => Vec::new(),
     };
+    notes.extend(lacking::lines(&runs));
     let sealed = selection.is_none();
     Analysis {
         name: results.name.clone(),

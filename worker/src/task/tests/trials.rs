@@ -105,33 +105,66 @@ proptest! {
     fn swapping_the_sides_turns_the_answer_and_nothing_else(
         seed in any::<u64>(), cell in 0_usize..72,
     ) {
-        let kind = registry::build(&spec("T0", [0, 99], &DEFAULT_BINS)).expect("a spec that can be run");
-        let trial = kind.sample(&mut ChaCha8Rng::seed_from_u64(seed), cell);
+        let kind = kind(&spec("T0", [0, 99], &DEFAULT_BINS));
+        let trial = kind.sample(&mut ChaCha8Rng::seed_from_u64(seed), cell, Class::Seen);
         let [cue, a, b, c, d] = trial.fills[..] else { panic!("five slots") };
         let swapped = Trial { fills: vec![cue, b, a, d, c], right: !trial.right, ..trial.clone() };
         // The mirror image lies in the mirrored cell: cue × answer × …
         let mirrored = if cell % 36 < 18 { cell + 18 } else { cell - 18 };
-        prop_assert_eq!(kind.item(&swapped).group, kind.group_of(mirrored));
-        prop_assert_eq!(kind.item(&trial).group, kind.group_of(cell));
+        let group = |trial| kind.item(trial).expect("nothing is held out").group;
+        prop_assert_eq!(vec![group(&swapped)], kind.groups_of(mirrored));
+        prop_assert_eq!(vec![group(&trial)], kind.groups_of(cell));
         prop_assert_eq!(kind.shortcut_hits(&trial), kind.shortcut_hits(&swapped));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn variables_and_evidence_are_what_a_reader_sees(seed in any::<u64>(), cell in 0_usize..72) {
+        let prepared = prepare(&spec("T0", [0, 99], &DEFAULT_BINS));
+        let trial = prepared.kind().sample(&mut ChaCha8Rng::seed_from_u64(seed), cell, Class::Seen);
+        let ids = prepared.prompt(&trial);
+        let seen = &read_rows("T0", &ids, ids.len())[0];
+        let [a, b, c, d] = seen.numbers.map(f64::from);
+        let (color, motion) = ((b - a).signum(), (d - c).signum());
+        let truth = |value: bool| f64::from(u8::from(value));
+        prop_assert_eq!(prepared.kind().variables(&trial), vec![
+            ("cue", truth(seen.cue == "motion")),
+            ("answer", truth(seen.is_right())),
+            ("sign_color", color),
+            ("sign_motion", motion),
+            ("congruent", truth(color == motion)),
+            ("color_left", a),
+            ("color_right", b),
+            ("motion_left", c),
+            ("motion_right", d),
+        ]);
+        let evidence = if seen.cue == "color" { [b - a, d - c] } else { [d - c, b - a] };
+        prop_assert_eq!(prepared.kind().evidence(&trial), Some(evidence));
     }
 }
 
 #[test]
 fn every_item_has_one_part_and_every_group_its_exact_shares() {
-    let kind = registry::build(&spec("T0", [1, 10], &SHORT_BINS)).expect("a spec that can be run");
+    let kind = kind(&spec("T0", [1, 10], &SHORT_BINS));
     let partition = Partition::new(kind.as_ref(), 5);
-    for (group, &size) in kind.groups().iter().enumerate() {
+    for (group, &size) in kind.groups(Class::Seen).iter().enumerate() {
         let mut counts = BTreeMap::new();
         for index in 0..size {
             *counts
-                .entry(partition.part(generator::Item { group, index }))
+                .entry(partition.part(Item {
+                    class: Class::Seen,
+                    group,
+                    index,
+                }))
                 .or_insert(0) += 1;
         }
         let held_out = size * 15 / 100;
-        assert_eq!(counts[&splits::Part::Eval(0)], held_out);
-        assert_eq!(counts[&splits::Part::Eval(1)], held_out);
-        assert_eq!(counts[&splits::Part::Train], size - 2 * held_out);
+        assert_eq!(counts[&Part::Eval(Split::Val)], held_out);
+        assert_eq!(counts[&Part::Eval(Split::TestIid)], held_out);
+        assert_eq!(counts[&Part::Train], size - 2 * held_out);
     }
 }
 
