@@ -180,6 +180,7 @@ fn accepted(text: &str) {
                 "fused kernels",
                 "must be ≤ train.steps",
                 "no checkpoints",
+                "rounds products to TF32",
             ];
             assert!(
                 together.iter().any(|t| problem.message.contains(t)),
