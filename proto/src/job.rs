@@ -3,6 +3,7 @@
 //! A spec says everything that the result depends on, and nothing else. It
 //! travels as canonical JSON, so that the key can be checked on both sides.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -73,10 +74,14 @@ pub enum Ops {
 /// Compute type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs)]
 pub enum Dtype {
+    /// f32 throughout.
     F32,
+    /// Activations and products in bf16; LayerNorm, softmax and loss in f32.
     Bf16,
+    /// f32, but the factors of products are rounded to TF32 (10 bits of mantissa):
+    /// NVIDIA GPUs from Ampere on alone.
+    Tf32,
 }
 
 /// How to come by a base model. The result has the artifacts `config.json`,
@@ -164,16 +169,20 @@ pub enum Base {
     Job(JobKey),
 }
 
-/// The three files of a base model in the Hugging Face layout.
+/// The files of a base model in the Hugging Face layout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BaseFiles {
     /// `config.json`.
     pub config: BlobDigest,
-    /// `model.safetensors`.
+    /// `model.safetensors`; if there are shards, their index.
     pub weights: BlobDigest,
     /// `tokenizer.json`.
     pub tokenizer: BlobDigest,
+    /// Weights in several files: name → content. Left out of the text if there are
+    /// none, so that specs from before it keep their keys.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shards: BTreeMap<String, BlobDigest>,
 }
 
 /// How the weights of a run start.
@@ -635,7 +644,10 @@ impl JobSpec {
             Work::Pretrain(Pretrain::Hub(_)) => vec![],
             Work::Pretrain(Pretrain::Corpus(corpus)) => corpus.corpus.clone(),
             Work::Train(train) => match &train.base {
-                Base::Files(f) => vec![f.config, f.weights, f.tokenizer],
+                Base::Files(f) => [f.config, f.weights, f.tokenizer]
+                    .into_iter()
+                    .chain(f.shards.values().copied())
+                    .collect(),
                 Base::Job(_) => vec![],
             },
         }

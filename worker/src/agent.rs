@@ -20,6 +20,7 @@ use crate::deliver::{Deliverer, Delivery, adopt, deliverer};
 use crate::device::{self, DeviceError};
 use crate::executor::{Executor, Runner};
 use crate::heartbeat::{Heartbeat, Held, Leases};
+use crate::memory;
 use crate::spool::{Entry, Home};
 
 /// Longest wait of one Acquire; a new one follows.
@@ -116,7 +117,7 @@ pub async fn run(
         cause,
     };
     let id = WorkerId::new();
-    let device = device::open(config.device, config.threads)?;
+    let device = device::open(config.device, &config.ops, config.threads)?;
     let client = Client::new(&config.server)?;
     let cache = Cache::open(&config.cache_dir, config.cache_bytes_max).map_err(dir_error)?;
     let (home, left) = Home::open(&config.cache_dir, id, client.url()).map_err(dir_error)?;
@@ -291,7 +292,7 @@ impl Agent {
             worker_id: self.id.to_string(),
             max_jobs: 1,
             wait_secs: wait.as_secs_f64(),
-            free_memory_bytes: device::free_memory_bytes(),
+            free_memory_bytes: memory::available_bytes(),
             cached_digests: cached.iter().map(ToString::to_string).collect(),
             answer_lost,
             held_tokens: match answer_lost {

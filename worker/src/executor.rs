@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use seedbed_proto::convert::id;
-use seedbed_proto::job::{Base, JobSpec, Ops, Pretrain, Work};
+use seedbed_proto::job::{Base, JobSpec, Pretrain, Work};
 use seedbed_proto::result::FailureReason;
 use seedbed_proto::{BlobDigest, v1};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,7 @@ use crate::client::{CallError, Client};
 use crate::device::Opened;
 use crate::heartbeat::Held;
 use crate::host::{AttemptHost, CheckpointPolicy};
-use crate::job::{Inputs, JobError, Outcome, Output, RunContext};
+use crate::job::{Inputs, JobError, Outcome, Output, RunContext, WEIGHTS, WEIGHTS_INDEX};
 use crate::uploads::Uploads;
 
 /// What computes a job; the tests put something shorter in its place.
@@ -182,8 +182,10 @@ impl Executor {
         if engine.device != self.device.kind {
             return Err(refuse(&format!("{:?}", engine.device).to_lowercase()));
         }
-        if engine.ops == Ops::Fused && !matches!(self.device.device, candle_core::Device::Cpu) {
-            return Err(refuse("fused kernels"));
+        if !self.device.ops.contains(&engine.ops) {
+            return Err(refuse(
+                &format!("{:?} operations", engine.ops).to_lowercase(),
+            ));
         }
         Ok(())
     }
@@ -254,6 +256,7 @@ impl Executor {
     ) -> Result<Outcome, JobError> {
         let runner = self.runner.clone();
         let device = self.device.device.clone();
+        let memory_bytes = self.device.memory_bytes();
         let (work_dir, shared_dir) = (dir.join("work"), self.shared_dir.clone());
         let shared_bytes_max = self.shared_bytes_max;
         let (tx, rx) = tokio::sync::oneshot::channel();
@@ -264,6 +267,7 @@ impl Executor {
                 }
                 let context = RunContext {
                     device,
+                    memory_bytes,
                     work_dir,
                     shared_dir,
                     shared_bytes_max,
@@ -309,8 +313,19 @@ fn roles(
         Work::Train(train) => match &train.base {
             Base::Files(files) => {
                 roles.insert("config.json".into(), files.config);
-                roles.insert("model.safetensors".into(), files.weights);
                 roles.insert("tokenizer.json".into(), files.tokenizer);
+                let weights = match files.shards.is_empty() {
+                    true => WEIGHTS,
+                    false => WEIGHTS_INDEX,
+                };
+                roles.insert(weights.into(), files.weights);
+                for (name, digest) in &files.shards {
+                    // It becomes the name of a file beside the index.
+                    if Path::new(name).file_name() != Some(name.as_ref()) {
+                        return Err(JobError::invalid(format!("{name:?} is no shard's name")));
+                    }
+                    roles.insert(name.clone(), *digest);
+                }
             }
             Base::Job(key) => {
                 let input = inputs.iter().find(|i| i.job_key == key.to_string());

@@ -118,6 +118,15 @@ pub fn check(spot: &Spot, shape: Option<&ModelShape>, problems: &mut Problems) {
             "the fused kernels run on a cpu only; leave `ops` at auto".into(),
         );
     }
+    if dtype.value == "tf32" && device.value != "cuda" {
+        let message = "only an NVIDIA GPU rounds products to TF32; write `device: cuda`, or \
+                       leave `dtype` at auto";
+        complain(problems, dtype, message.into());
+    }
+    if dtype.value == "bf16" && device.value == "metal" {
+        let message = "this program computes in f32 on a Mac's GPU; leave `dtype` at auto";
+        complain(problems, dtype, message.into());
+    }
     if fused && dtype.value == "bf16" {
         let message = "the fused kernels compute in f32; write `ops: composite`".into();
         complain(problems, dtype, message);

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use seedbed_proto::JobKey;
 use seedbed_proto::job::{
-    Base, BaseFiles, CorpusPretrain, DeviceKind, Dtype, Engine, HubModel, JobSpec, Ops, Optim,
-    Pretrain, SPEC_VERSION, Task, Train, Work,
+    Base, CorpusPretrain, DeviceKind, Dtype, Engine, HubModel, JobSpec, Ops, Optim, Pretrain,
+    SPEC_VERSION, Task, Train, Work,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -16,7 +16,7 @@ use super::crossing::{Points, Spot};
 use super::decode::Setting;
 use super::document::{Document, Sweep};
 use super::fields;
-use super::files::{Files, base_paths};
+use super::files::Files;
 use super::kinds::Field;
 use super::model::Model;
 use super::paths;
@@ -141,12 +141,7 @@ pub(super) fn base(
 ) -> Result<(Base, Option<Planned>), String> {
     let (title, work, engine) = match model {
         Model::Base { base: folder } | Model::Path { path: folder } => {
-            let [config, weights, tokenizer] = base_paths(folder).map(|(p, _)| files.digest(&p));
-            let base = BaseFiles {
-                config: config?,
-                weights: weights?,
-                tokenizer: tokenizer?,
-            };
+            let base = files.base(folder)?;
             files.shape(model)?;
             return Ok((Base::Files(base), None));
         }

@@ -222,6 +222,18 @@ pub const PRETRAIN: &[Field] = &[
         "AdamW's denominator constant.",
     ),
     field(
+        "dropout",
+        below(0.0, 1.0),
+        Some("0.0"),
+        "Share of activations that is dropped in training, at GPT-2's places; 0 for none.",
+    ),
+    field(
+        "layer_decay",
+        above(0.0, 1.0),
+        Some("1.0"),
+        "Factor of the learning rate from each layer to the one below it; 1 for one rate.",
+    ),
+    field(
         "eval_every",
         Kind::Uint(1, UINT_MAX),
         Some("100"),
@@ -450,9 +462,9 @@ pub const ENGINE: &[Field] = &[
     ),
     field(
         "dtype",
-        Kind::Auto(&Kind::Word(&["f32", "bf16"])),
+        Kind::Auto(&Kind::Word(&["f32", "bf16", "tf32"])),
         Some("\"auto\""),
-        "Compute type; auto is f32.",
+        "Compute type; auto is f32. tf32 is f32 with products that an NVIDIA GPU rounds.",
     ),
     field(
         "micro_batch",

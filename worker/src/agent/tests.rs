@@ -98,6 +98,7 @@ fn config(stub: &Stub, cache: &Path) -> Config {
             token: None,
         },
         device: DeviceChoice::Cpu,
+        ops: vec![],
         threads: 1,
         cache_dir: cache.to_owned(),
         cache_bytes_max: 1 << 20,
@@ -339,6 +340,26 @@ async fn a_worker_that_must_go_gives_its_job_back_with_a_checkpoint() {
     let given_back = state.releases[0].checkpoint.as_ref().expect("a checkpoint");
     let expect = format!("step {}", given_back.step);
     assert_eq!(state.blobs[&given_back.digest], expect.as_bytes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_go_out_by_the_clock() {
+    let cache = tempfile::tempdir().expect("a directory");
+    let stub = Stub::start(with_job());
+    let mut config = config(&stub, cache.path());
+    config.checkpoint.every = Some(Duration::from_millis(100));
+    let worker = work(config, |_, context| {
+        train(context);
+        Ok(Outcome::Stopped)
+    });
+    stub.until("three checkpoints are told", |s| s.checkpoints.len() >= 3)
+        .await;
+    stub.state().order = v1::OrderKind::Drop;
+    worker.ends().await.expect("in good order");
+    // A step takes 2 ms or more: there are at most fifty between two of them.
+    let steps: Vec<_> = stub.state().checkpoints.iter().map(|c| c.step).collect();
+    assert!(steps[0] > 0 && steps[0] <= 50, "{steps:?}");
+    assert!(steps.is_sorted_by(|a, b| a < b), "{steps:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

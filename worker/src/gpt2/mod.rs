@@ -11,7 +11,7 @@ mod error;
 mod freeze;
 pub mod init;
 mod model;
-mod shards;
+pub mod shards;
 pub mod weights;
 
 #[cfg(test)]
@@ -19,7 +19,7 @@ mod tests;
 
 pub use config::Config;
 pub use dropout::Dropout;
-pub use error::{ModelError, TensorProblem};
+pub use error::{ModelError, TensorProblem, tensor_failure};
 pub use freeze::trainable;
 pub use model::{Entry, Gpt2, Param};
 pub use weights::Weights;

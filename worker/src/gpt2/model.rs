@@ -56,6 +56,8 @@ pub struct Gpt2 {
     pub(super) train: Net,
     /// The same memory without: evaluation builds no graph.
     eval: Net,
+    /// The compute type that was asked for: TF32 shows in no tensor's type.
+    dtype: Dtype,
     device: Device,
 }
 
@@ -92,12 +94,19 @@ impl Gpt2 {
         dtype: Dtype,
         device: &Device,
     ) -> Result<Self> {
+        let refuse = |why: String| Err(ModelError::Request(format!("engine: {why}")));
         if ops == Ops::Fused && !(device.is_cpu() && dtype == Dtype::F32) {
-            return Err(ModelError::Request(format!(
-                "engine: fused operations run on the cpu in f32, not on {:?} in {dtype:?}; use \
+            return refuse(format!(
+                "fused operations run on the cpu in f32, not on {:?} in {dtype:?}; use \
                  `ops: composite`",
                 device.location()
-            )));
+            ));
+        }
+        if dtype == Dtype::Tf32 && !device.is_cuda() {
+            return refuse(format!(
+                "only an NVIDIA GPU rounds products to TF32, not {:?}; use `dtype: f32`",
+                device.location()
+            ));
         }
         let config = match weights.contains_key(LM_HEAD) {
             true => config.clone().untied(),
@@ -127,8 +136,8 @@ impl Gpt2 {
                 var,
             });
         }
-        let dtype = match dtype {
-            Dtype::F32 => DType::F32,
+        let activations = match dtype {
+            Dtype::F32 | Dtype::Tf32 => DType::F32,
             Dtype::Bf16 => DType::BF16,
         };
         let net = |detach: bool| {
@@ -143,7 +152,7 @@ impl Gpt2 {
                     tensor.clone()
                 }
             };
-            Net::new(&config, find, ops, dtype)
+            Net::new(&config, find, ops, activations)
         };
         let (train, eval) = (net(false), net(true));
         Ok(Self {
@@ -151,6 +160,7 @@ impl Gpt2 {
             params,
             train,
             eval,
+            dtype,
             device: device.clone(),
         })
     }
@@ -162,7 +172,7 @@ impl Gpt2 {
 
     /// What decides the bits of a result besides weights and machine.
     pub fn numeric_path(&self) -> String {
-        let Net { ops, dtype, .. } = self.eval;
+        let (ops, dtype) = (self.eval.ops, self.dtype);
         format!("{ops:?} {dtype:?} {:?}", self.device.location())
     }
 

@@ -1,6 +1,8 @@
 //! Whole jobs on a tiny network, under a host that follows a script.
 
+mod inputs;
 mod knobs;
+mod precision;
 mod resume;
 
 use std::collections::BTreeMap;
@@ -80,6 +82,7 @@ fn attempt_sharing(
     };
     let ctx = RunContext {
         device: Device::Cpu,
+        memory_bytes: 0,
         work_dir: work_dir.path().to_owned(),
         shared_dir: keep.join("shared"),
         shared_bytes_max,
@@ -176,6 +179,7 @@ fn train_spec() -> JobSpec {
                 config: digest,
                 weights: digest,
                 tokenizer: digest,
+                shards: BTreeMap::new(),
             }),
             init: Init::Pretrained,
             frozen: Frozen::None,

@@ -1,5 +1,6 @@
 //! Train: one network learns the task, and its behaviour is measured.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use candle_core::Tensor;
@@ -12,7 +13,8 @@ use crate::job::pretrain::read_tokenizer;
 use crate::job::{Directive, Inputs, JobError, Outcome, Output, Progress, RunContext};
 use crate::task::{Batch, EvalSplit, Prepared};
 use crate::train::error::TrainError;
-use crate::train::evaluate::readouts;
+use crate::train::evaluate::{self, readouts};
+use crate::train::footprint::{self, Footprint};
 use crate::train::prefix::{Shelf, Streams};
 use crate::train::resume;
 use crate::train::trainer::{Course, Halt, Settings, Visit, train, write_curve};
@@ -37,15 +39,41 @@ pub fn run(
     let tokenizer = read_tokenizer(inputs.file("tokenizer.json")?)?;
     let task = Prepared::new(&job.task, &tokenizer, config.positions)
         .map_err(|error| JobError::invalid(error.to_string()))?;
-    let mut weights = initial_weights(job, &config, inputs)?;
     let trainable = gpt2::trainable(&config, &job.frozen, job.untie)?;
+    let footprint = Footprint::of(&footprint::Job {
+        config: &config,
+        trainable: &trainable,
+        engine: spec.engine,
+        len: task.prompt_len(),
+        batch: job.optim.batch,
+        loss: job.optim.loss,
+        eval_batch: evaluate::BATCH.min(job.task.eval_trials as usize) as u64,
+        keeps: job.keep != Keep::None,
+    });
+    let micro_batch = spec.engine.micro_batch;
+    footprint.require(micro_batch, ctx.memory_bytes)?;
+    learn(spec, job, inputs, ctx, &config, &trainable, task)
+        .map_err(|error| footprint.advise(error, micro_batch, ctx.memory_bytes))
+}
+
+/// The part that needs memory.
+fn learn(
+    spec: &JobSpec,
+    job: &Train,
+    inputs: &Inputs,
+    ctx: &RunContext<'_>,
+    config: &Config,
+    trainable: &BTreeSet<String>,
+    task: Prepared,
+) -> Result<Outcome, JobError> {
+    let mut weights = initial_weights(job, config, inputs)?;
     let key = spec.key();
-    let checkpoint = resume::open(inputs, key, &trainable, &mut weights);
+    let checkpoint = resume::open(inputs, key, trainable, &mut weights);
     let engine = spec.engine;
     let model = Gpt2::new(
-        &config,
+        config,
         &weights,
-        &trainable,
+        trainable,
         engine.ops,
         engine.dtype,
         &ctx.device,
@@ -94,10 +122,7 @@ fn initial_weights(job: &Train, config: &Config, inputs: &Inputs) -> Result<Weig
     let base = match job.init {
         // The twin needs the base's shape and tokenizer only.
         Init::Scratch => None,
-        _ => Some(gpt2::weights::read(
-            inputs.file("model.safetensors")?,
-            config,
-        )?),
+        _ => Some(gpt2::weights::read(inputs.weights()?, config)?),
     };
     Ok(gpt2::init::weights(
         config,

@@ -25,6 +25,12 @@ pub use seedbed_proto::job::Ops;
 
 use candle_core::{Result, Tensor};
 
+/// Lets NVIDIA GPUs round the factors of f32 products to TF32, or forbids it. This
+/// holds for the whole process: a worker runs one job at a time.
+pub fn round_products(allowed: bool) {
+    candle_core::cuda::set_gemm_reduced_precision_f32(allowed);
+}
+
 /// Token plus position embedding: ids (B, T), wte (V, C), wpe (P, C) → (B, T, C).
 pub fn embed(ops: Ops, ids: &Tensor, wte: &Tensor, wpe: &Tensor) -> Result<Tensor> {
     match ops {

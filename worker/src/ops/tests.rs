@@ -232,6 +232,21 @@ fn a_loss_over_several_chunks_of_rows_is_that_of_one() {
 }
 
 #[test]
+fn products_refuse_what_a_gpu_would_refuse() {
+    let (x, w, b) = (values(&[3, 4], 1), values(&[4, 12], 2), values(&[12], 3));
+    let columns = w.narrow(1, 0, 6).expect("half of the columns");
+    let bias = b.narrow(0, 0, 6).expect("half of the bias");
+    let error = linear(Ops::Composite, &x, &columns, &bias).expect_err("strides of 12");
+    assert!(
+        error.to_string().contains("weight must be a dense"),
+        "{error}"
+    );
+    // A transpose is none of these.
+    let turned = values(&[12, 4], 2).t().expect("(4, 12)");
+    linear(Ops::Composite, &x, &turned, &b).expect("a GPU takes it");
+}
+
+#[test]
 fn what_does_not_fit_is_an_error() {
     let cpu = &Device::Cpu;
     let x = values(&[2, 3, 4], 1);

@@ -12,7 +12,7 @@ use crate::train::trainer::{Halt, Visit};
 
 /// Sequences in one forward pass: their logits are the largest thing in memory
 /// (GPT-2's vocabulary: 50 MB).
-const BATCH: usize = 256;
+pub const BATCH: usize = 256;
 
 /// Reads out every prompt of `ids` (N·T), T tokens each; `streams` are those of the
 /// same prompts, if they are kept.

@@ -1,6 +1,6 @@
 //! What a text means, and what is said of a wrong one.
 
-use seedbed_proto::job::{self, Keep, Work};
+use seedbed_proto::job::{self, Dtype, Keep, Ops, Pretrain, Work};
 
 use super::{files, jobs, tiny};
 use crate::sweep::{expand, parse};
@@ -229,6 +229,52 @@ fn mistakes_between_settings_are_found() {
         &format!("engine: {{device: cuda, ops: fused}}\n{ONE}axes: {{}}"),
         &["1:29 engine.ops: the fused kernels run on a cpu only; leave `ops` at auto"],
     );
+    for device in ["cpu", "auto", "metal"] {
+        let text = format!("engine: {{dtype: tf32, device: {device}}}\n{ONE}axes: {{}}");
+        let said = "1:17 engine.dtype: only an NVIDIA GPU rounds products to TF32; write \
+                    `device: cuda`, or leave `dtype` at auto";
+        refuse(&text, &[said]);
+    }
+    refuse(
+        &format!("engine: {{dtype: bf16, device: metal}}\n{ONE}axes: {{}}"),
+        &["1:17 engine.dtype: this program computes in f32 on a Mac's GPU; leave `dtype` at auto"],
+    );
+}
+
+#[test]
+fn numeric_paths_of_gpus_are_named_in_the_spec() {
+    for (engine, ops, dtype) in [
+        ("{device: cuda}", Ops::Composite, Dtype::F32),
+        ("{device: cuda, dtype: tf32}", Ops::Composite, Dtype::Tf32),
+        ("{device: cuda, dtype: bf16}", Ops::Composite, Dtype::Bf16),
+        ("{dtype: bf16}", Ops::Composite, Dtype::Bf16),
+    ] {
+        let text = tiny(&format!("engine: {engine}\n{ONE}axes: {{seed: [1]}}"));
+        let found = jobs(&text)[0].spec.engine;
+        assert_eq!((found.ops, found.dtype), (ops, dtype), "{engine}");
+    }
+}
+
+#[test]
+fn a_base_that_is_made_here_may_drop_and_decay() {
+    let optim = |more: &str| {
+        let text = format!(
+            "name: t\nmodel: {{pretrain: {{corpus: [c.txt], layers: 2, heads: 2, width: 8{more}}}}}"
+        );
+        match &jobs(&text)[0].spec.work {
+            Work::Pretrain(Pretrain::Corpus(corpus)) => corpus.optim.clone(),
+            work => panic!("{work:?}"),
+        }
+    };
+    let plain = optim("");
+    assert_eq!((plain.dropout, plain.layer_decay), (0.0, 1.0));
+    let text = serde_json::to_string(&plain).expect("finite");
+    assert!(
+        !text.contains("dropout") && !text.contains("layer_decay"),
+        "{text}"
+    );
+    let other = optim(", dropout: 0.1, layer_decay: 0.9");
+    assert_eq!((other.dropout, other.layer_decay), (0.1, 0.9));
 }
 
 #[test]

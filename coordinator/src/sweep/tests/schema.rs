@@ -196,6 +196,7 @@ fn accepted(text: &str) {
                 "distinct trials",
                 "no such option",
                 "no template",
+                "rounds products to TF32",
             ];
             assert!(
                 together.iter().any(|t| problem.message.contains(t)),
