@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use seedbed_proto::result::{Artifact, FailureReason, JobPhase, Metric, Provenance};
+use seedbed_proto::result::{Artifact, FailureReason, JobPhase, Metric, Note, Provenance};
 use seedbed_proto::{JobKey, SweepId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -28,7 +28,7 @@ pub struct SweepResults {
     /// Every `train` job of the sweep, in the sweep's order.
     pub runs: Vec<Run>,
     /// Selection records, oldest first. While there is none, no run carries
-    /// metrics of a test split.
+    /// metrics or notes of a test split.
     pub selections: Vec<Selection>,
     /// Every attempt at every job of the sweep; not part of the result files.
     pub attempts: Vec<Attempt>,
@@ -51,6 +51,8 @@ pub struct Run {
     pub metrics: Vec<Metric>,
     /// Its stored files.
     pub artifacts: Vec<Artifact>,
+    /// What its result does not hold, and why.
+    pub notes: Vec<Note>,
 }
 
 /// Which value of the selected axis won, per group, on validation alone.

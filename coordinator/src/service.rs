@@ -195,6 +195,7 @@ impl Coordinator {
         let result = JobResult {
             metrics: convert::all(request.metrics)?,
             artifacts: convert::all(request.artifacts)?,
+            notes: convert::all(request.notes)?,
         };
         let recorded = self
             .store

@@ -104,6 +104,7 @@ fn done(ordinal: u64, point: Point) -> Run {
             digest: BlobDigest::of(text.as_bytes()),
             size_bytes: 1000,
         }],
+        notes: vec![],
     }
 }
 

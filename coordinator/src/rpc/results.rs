@@ -69,6 +69,7 @@ fn encode_run(run: Run) -> impl Iterator<Item = v1::RunChunk> {
         message,
         metrics: vec![],
         artifacts: run.artifacts.into_iter().map(Into::into).collect(),
+        notes: run.notes.into_iter().map(Into::into).collect(),
     };
     let mut metrics = run.metrics.into_iter().map(Into::into).peekable();
     let mut first = Some(first);
@@ -146,6 +147,7 @@ fn decode_run(chunk: v1::RunChunk) -> Result<Run, ResultsError> {
         failure,
         metrics: all(chunk.metrics)?,
         artifacts: all(chunk.artifacts)?,
+        notes: all(chunk.notes)?,
     })
 }
 
@@ -154,7 +156,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use futures::stream;
-    use seedbed_proto::result::{Artifact, Metric};
+    use seedbed_proto::result::{Artifact, Metric, Note};
     use seedbed_proto::{BlobDigest, JobKey, SweepId};
     use serde_json::json;
 
@@ -179,6 +181,7 @@ mod tests {
                 digest: BlobDigest::of(b"curve"),
                 size_bytes: 5,
             }],
+            notes: vec![Note::new("test_range_far", "no token for 362")],
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use seedbed_proto::JobKey;
-use seedbed_proto::result::{Artifact, Metric};
+use seedbed_proto::result::{Artifact, Metric, Note};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::row::{self, parse, signed, to_json, unsigned};
@@ -140,6 +140,7 @@ pub(super) async fn runs(
             failure,
             metrics: metrics(conn, row.id, sealed).await?,
             artifacts: row::artifacts(conn, row.id).await?,
+            notes: notes(conn, row.id, sealed).await?,
         });
     }
     Ok(runs)
@@ -210,6 +211,24 @@ async fn metrics(
             })
         })
         .collect()
+}
+
+/// Sealed as metrics are.
+async fn notes(
+    conn: &mut SqliteConnection,
+    job_id: i64,
+    sealed: bool,
+) -> Result<Vec<Note>, StoreError> {
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT place, reason FROM notes
+         WHERE job_id = ? AND NOT (? AND substr(place, 1, 4) = 'test') ORDER BY seq",
+    )
+    .bind(job_id)
+    .bind(sealed)
+    .fetch_all(conn)
+    .await?;
+    let note = |(place, reason)| Note { place, reason };
+    Ok(rows.into_iter().map(note).collect())
 }
 
 /// -1 stands for "none".

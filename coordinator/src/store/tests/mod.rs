@@ -13,7 +13,7 @@ use seedbed_proto::job::{
     CorpusPretrain, DeviceKind, Dtype, Engine, JobSpec, Loss, Ops, Optim, Pretrain, SPEC_VERSION,
     Schedule, Shape, Work,
 };
-use seedbed_proto::result::{FailureReason, JobResult, Metric, Provenance};
+use seedbed_proto::result::{FailureReason, JobResult, Metric, Note, Provenance};
 use seedbed_proto::{BlobDigest, JobKey, LeaseToken, WorkerId};
 use tempfile::TempDir;
 
@@ -94,6 +94,10 @@ fn result(key: JobKey, variant: f64) -> JobResult {
             Metric::of("test_iid", 100, "accuracy", measured / 2.0),
         ],
         artifacts: vec![],
+        notes: vec![
+            Note::new("val", "too few trials for a fit"),
+            Note::new("test_range", "no single tokens"),
+        ],
     }
 }
 
