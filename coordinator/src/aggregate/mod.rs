@@ -9,6 +9,7 @@
 //!
 //! Nothing here depends on the order in which runs stand, on hosts or on time.
 
+pub mod behaviour;
 mod cells;
 mod compare;
 mod curves;

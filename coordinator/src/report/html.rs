@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::figure::{self, Figure, Styles};
 use super::format::count;
 use super::table::Table;
-use super::{PROVENANCE_MARK, answer, provenance, tables};
+use super::{PROVENANCE_MARK, answer, behaviour, provenance, tables};
 use crate::aggregate::Analysis;
 use crate::results::SweepResults;
 
@@ -109,6 +109,9 @@ fn sections(
         .collect();
     curves.extend(figure::learning_curves(a, styles, "train", "loss"));
     part("learning", "Learning", curves, table(&tables::reach(a)));
+    let tables = html! { @for t in behaviour::tables(a) { (table(&t)) } };
+    let drawings = behaviour::figures(a, styles).into_iter().map(|f| f.1);
+    part("behaviour", "Behaviour", drawings.collect(), tables);
     let grid = figure::surface(a, styles).into_iter().collect();
     part("grid", "The whole grid", grid, html! {});
     let every = html! {

@@ -1,7 +1,7 @@
 //! `report.md`.
 
 use super::table::Table;
-use super::{PROVENANCE_MARK, answer, provenance, tables};
+use super::{PROVENANCE_MARK, answer, behaviour, provenance, tables};
 use crate::aggregate::Analysis;
 use crate::results::SweepResults;
 
@@ -14,6 +14,10 @@ pub(super) fn markdown(a: &Analysis, results: &SweepResults) -> String {
     text.push_str("\n## Results\n\n");
     for t in [tables::surface(a), tables::differences(a), tables::reach(a)] {
         text.push_str(&table(&t));
+    }
+    let behaviour: String = behaviour::tables(a).iter().map(table).collect();
+    if !behaviour.is_empty() {
+        text.push_str(&format!("## Behaviour\n\n{behaviour}"));
     }
     text.push_str("## Every seed\n\n");
     for block in a.blocks() {
@@ -47,7 +51,7 @@ pub(super) fn markdown(a: &Analysis, results: &SweepResults) -> String {
 }
 
 /// A table with its title and note; nothing if it has no rows.
-fn table(table: &Table) -> String {
+pub(super) fn table(table: &Table) -> String {
     if table.is_empty() {
         return String::new();
     }

@@ -7,6 +7,7 @@
 //! the results came about.
 
 mod answer;
+mod behaviour;
 mod columnar;
 mod figure;
 mod format;

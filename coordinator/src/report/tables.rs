@@ -228,14 +228,14 @@ pub(super) fn test_words(n: usize) -> &'static str {
     }
 }
 
-fn with_block_axes(mut table: Table, a: &Analysis) -> Table {
+pub(super) fn with_block_axes(mut table: Table, a: &Analysis) -> Table {
     for axis in &a.block_axes {
         table = table.text(axis.clone());
     }
     table
 }
 
-fn block_labels<'a>(a: &'a Analysis, block: &'a Point) -> impl Iterator<Item = String> + 'a {
+pub(super) fn block_labels<'a>(a: &'a Analysis, block: &'a Point) -> impl Iterator<Item = String> + 'a {
     a.block_axes.iter().map(|axis| a.axis_label(block, axis))
 }
 
@@ -343,7 +343,7 @@ fn once_where_equal(rows: Vec<Vec<String>>, block_axes: usize) -> Vec<Vec<String
     }
 }
 
-fn range((low, high): (f64, f64)) -> String {
+pub(super) fn range((low, high): (f64, f64)) -> String {
     if number(low) == number(high) {
         number(low)
     } else {

@@ -18,7 +18,7 @@ fn analysed(results: &SweepResults) -> Analysis {
 }
 
 /// Compares with a golden file; `UPDATE_GOLDEN=1` writes it.
-fn check_golden(name: &str, got: &str) {
+pub(super) fn check_golden(name: &str, got: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("src/report/golden")
         .join(name);

@@ -85,7 +85,7 @@ pub fn run(
     Ok(Outcome::Finished(Output {
         metrics: trained.record.metrics,
         files: names.into_iter().map(file).collect(),
-        notes: vec![],
+        notes: trained.notes,
         resumed_from_step: trained.resumed_from_step,
     }))
 }
@@ -254,8 +254,17 @@ impl<'a> Learning<'a> {
         visit: &mut Visit<'_>,
     ) -> Result<Vec<Metric>, Halt> {
         let (len, answers) = (self.task.prompt_len(), self.task.answers());
-        let rows = readouts(model, &split.ids, len, streams, answers, visit)?;
-        Ok(behaviour::measure(split, answers, &rows, visit.step))
+        let rows = readouts(model, &split.ids, len, streams, answers, &mut || visit.pulse())?;
+        let mut metrics = behaviour::measure(split, answers, &rows, visit.step);
+        let found = behaviour::psychometrics(split, &rows, visit.step);
+        metrics.extend(found.metrics);
+        // Bins are many, and of interest once training is over.
+        if visit.last {
+            let bins = &self.job.task.bins;
+            metrics.extend(behaviour::binned(split, bins, answers, &rows, visit.step));
+        }
+        visit.note(found.notes);
+        Ok(metrics)
     }
 }
 

@@ -97,9 +97,9 @@ pub struct Fit {
     pub lapse_left: f64,
     /// λR: choosing right however strong the evidence for left is.
     pub lapse_right: f64,
-    /// Standard errors of b, β_rel and β_irr from the expected information, each
-    /// trial counted as one choice.
-    pub errors: [f64; 3],
+    /// Standard errors of b, β_rel, β_irr, λL and λR from the expected information,
+    /// each trial counted as one choice; NaN for a lapse at an end of its range.
+    pub errors: [f64; 5],
     /// Log-likelihood and log-prior (without constants) at the maximum.
     pub objective: f64,
 }
@@ -294,17 +294,19 @@ impl Posterior<'_> {
         -0.5 * self.prior_precision * squares
     }
 
-    /// Standard errors of b and β, from the expected information of the parameters
-    /// that are not at a bound.
-    fn errors(&self, theta: &[f64; 5]) -> Option<[f64; 3]> {
+    /// Standard errors, from the expected information of the parameters that are
+    /// not at a bound.
+    fn errors(&self, theta: &[f64; 5]) -> Option<[f64; 5]> {
         let mut information = self.derivatives(theta).expected;
-        for k in LAPSES {
-            if theta[k] <= 0.0 || theta[k] >= self.lapse_max {
-                ascent::hold(&mut information, k);
-            }
+        let held = |k: usize| LAPSES.contains(&k) && (theta[k] <= 0.0 || theta[k] >= self.lapse_max);
+        for k in LAPSES.into_iter().filter(|&k| held(k)) {
+            ascent::hold(&mut information, k);
         }
         let factor = Cholesky::of(&information)?;
-        Some([0, 1, 2].map(|k| factor.inverse_diagonal(k).sqrt()))
+        Some(std::array::from_fn(|k| match held(k) {
+            true => f64::NAN,
+            false => factor.inverse_diagonal(k).sqrt(),
+        }))
     }
 }
 

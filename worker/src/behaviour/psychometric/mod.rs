@@ -42,17 +42,11 @@ struct OfCue {
     x_max: f64,
 }
 
-/// Fits the answers of a split; nothing where its trials have no evidence. Notes
-/// are made on demand: during training most quantities are not yet defined.
+/// Fits the answers of a split; nothing where its trials have no evidence.
 ///
 /// # Panics
 /// If there is not one readout for each trial: a bug of the caller.
-pub fn psychometrics(
-    split: &EvalSplit,
-    rows: &[Readout],
-    step: u64,
-    with_notes: bool,
-) -> Psychometrics {
+pub fn psychometrics(split: &EvalSplit, rows: &[Readout], step: u64) -> Psychometrics {
     let mut found = Psychometrics::default();
     let Some(evidence) = &split.evidence else {
         return found;
@@ -107,9 +101,6 @@ pub fn psychometrics(
             };
             found.notes.push(Note::new(place, why));
         }
-    }
-    if !with_notes {
-        found.notes.clear();
     }
     found
 }
