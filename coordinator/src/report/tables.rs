@@ -1,5 +1,9 @@
 //! The tables of an analysis.
 
+mod inference;
+
+pub(super) use inference::{equivalence, leave_one_out, looks, reuse, verdict};
+
 use super::SEALED;
 use super::format::{
     number, or_na, p_value, sentence, signed, signed_with_interval, with_interval, words,
