@@ -44,7 +44,14 @@ fn main() -> anyhow::Result<()> {
     let split = &task.eval_splits()[0];
     let (len, answers) = (task.prompt_len(), task.answers());
 
-    let names = ["network", "measures", "psychometrics", "bins", "floors", "all"];
+    let names = [
+        "network",
+        "measures",
+        "psychometrics",
+        "bins",
+        "floors",
+        "all",
+    ];
     let mut times: Vec<Vec<f64>> = vec![vec![]; names.len()];
     let mut values = 0;
     for _ in 0..ROUNDS {

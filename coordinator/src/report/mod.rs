@@ -9,10 +9,13 @@
 mod answer;
 mod behaviour;
 mod columnar;
+mod export;
 mod figure;
+mod figures;
 mod format;
 mod html;
 mod markdown;
+mod methods;
 
 mod provenance;
 mod rows;
@@ -22,6 +25,7 @@ mod terminal;
 mod tidy;
 mod write;
 
+pub use export::{Export, export};
 pub use terminal::terminal;
 pub use write::{ReportError, write};
 

@@ -112,7 +112,11 @@ fn bins_tell_how_strong_the_evidence_was() {
     // answer.
     let read = |&[rel, _]: &[f64; 2]| Readout {
         left: 0.0,
-        right: if rel.abs() < 5.0 { 0.0 } else { rel.signum() as f32 * 3.0 },
+        right: if rel.abs() < 5.0 {
+            0.0
+        } else {
+            rel.signum() as f32 * 3.0
+        },
         log_z: 0.0,
         argmax: 0,
     };

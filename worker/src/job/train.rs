@@ -254,7 +254,9 @@ impl<'a> Learning<'a> {
         visit: &mut Visit<'_>,
     ) -> Result<Vec<Metric>, Halt> {
         let (len, answers) = (self.task.prompt_len(), self.task.answers());
-        let rows = readouts(model, &split.ids, len, streams, answers, &mut || visit.pulse())?;
+        let rows = readouts(model, &split.ids, len, streams, answers, &mut || {
+            visit.pulse()
+        })?;
         let mut metrics = behaviour::measure(split, answers, &rows, visit.step);
         let found = behaviour::psychometrics(split, &rows, visit.step);
         metrics.extend(found.metrics);

@@ -79,7 +79,10 @@ pub fn efficiency(a: &Analysis) -> Vec<Efficiency<'_>> {
         };
         let mut block = cell.block.clone();
         block.remove(TRAIN_SET);
-        match all.iter_mut().find(|e| e.arm == cell.arm && e.block == block) {
+        match all
+            .iter_mut()
+            .find(|e| e.arm == cell.arm && e.block == block)
+        {
             Some(found) => found.sizes.push((size, cell)),
             None => all.push(Efficiency {
                 arm: cell.arm.clone(),
@@ -111,9 +114,8 @@ fn needed(e: &Efficiency<'_>, a: &Analysis) -> Vec<(u64, Option<TrainSet>)> {
         .iter()
         .filter(complete)
         .map(|&seed| {
-            let enough = |(_, s): &&(TrainSet, &Summary)| {
-                value(s, seed).is_some_and(|v| v >= EFFICIENT)
-            };
+            let enough =
+                |(_, s): &&(TrainSet, &Summary)| value(s, seed).is_some_and(|v| v >= EFFICIENT);
             (seed, curve.iter().find(enough).map(|(n, _)| *n))
         })
         .collect()

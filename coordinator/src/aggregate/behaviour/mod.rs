@@ -55,10 +55,7 @@ impl Analysis {
     pub fn comparison(&self, cell: &Cell, split: &str, metric: &str) -> Option<&Comparison> {
         let id = MetricId::whole(split, metric);
         self.comparisons.iter().find(|c| {
-            c.basis == Basis::Chosen
-                && c.arm == cell.arm
-                && c.block == cell.block
-                && c.metric == id
+            c.basis == Basis::Chosen && c.arm == cell.arm && c.block == cell.block && c.metric == id
         })
     }
 

@@ -35,7 +35,11 @@ pub(super) fn splits(a: &Analysis) -> Table {
             if a.baseline.is_some() {
                 row.extend(difference(a.comparison(cell, split, metric)));
             }
-            row.push(format!("{}/{}", summary.values.len(), cell.seeds.expected()));
+            row.push(format!(
+                "{}/{}",
+                summary.values.len(),
+                cell.seeds.expected()
+            ));
             Some(row)
         });
         table.section(rows.collect());
@@ -178,7 +182,11 @@ pub(super) fn by_size(a: &Analysis) -> Table {
             if a.baseline.is_some() {
                 row.extend(difference(a.comparison(cell, &a.headline_split, metric)));
             }
-            row.push(format!("{}/{}", summary.values.len(), cell.seeds.expected()));
+            row.push(format!(
+                "{}/{}",
+                summary.values.len(),
+                cell.seeds.expected()
+            ));
             let reached = summary.values.iter().filter(|v| v.1 >= EFFICIENT).count();
             row.push(format!("{reached}/{}", summary.values.len()));
             Some(row)

@@ -37,7 +37,12 @@ fn behave(run: &mut Run) {
         });
     };
     for (split, harder) in SPLITS {
-        push(split, "incongruent_accuracy", None, accuracy - harder * skill);
+        push(
+            split,
+            "incongruent_accuracy",
+            None,
+            accuracy - harder * skill,
+        );
         for (shortcut, value) in [("one_dimension", 0.5), ("tens_digit", 0.62)] {
             let name = format!("floor.{shortcut}.incongruent_accuracy");
             push(split, &name, None, value);
@@ -57,7 +62,10 @@ fn behave(run: &mut Run) {
         let weak = rel < 1.0;
         let threshold = if weak { f64::NAN } else { 8.0 / rel };
         of("psychometric.threshold_75", threshold);
-        of("intrusion", if weak { f64::NAN } else { irr / (rel + shift) });
+        of(
+            "intrusion",
+            if weak { f64::NAN } else { irr / (rel + shift) },
+        );
         of("psychometric.separated", f64::from(skill > 0.95));
         for (bin, z) in [("1-4", 0.3), ("5-16", 0.6), ("17-50", 0.9)] {
             for (sign, z) in [("-", -z), ("+", z)] {
@@ -78,7 +86,11 @@ fn behave(run: &mut Run) {
 /// Three sizes of the training set; small ones make weak networks.
 fn made_up(arms: Vec<Value>) -> SweepResults {
     let mut all: Option<SweepResults> = None;
-    for (size, share) in [(json!(720), 0.05), (json!(7200), 0.6), (json!("online"), 1.0)] {
+    for (size, share) in [
+        (json!(720), 0.05),
+        (json!(7200), 0.6),
+        (json!("online"), 1.0),
+    ] {
         let mut results = Fixture {
             arms: arms.clone(),
             ..Fixture::default()
@@ -161,7 +173,13 @@ fn the_figures_show_every_seed_and_arm() {
 #[test]
 fn show() {
     if let Some(dir) = std::env::var_os("SEEDBED_SHOW") {
-        let many = ["pretrained", "scratch", "shuffled", "embeddings_only", "blocks_only"];
+        let many = [
+            "pretrained",
+            "scratch",
+            "shuffled",
+            "embeddings_only",
+            "blocks_only",
+        ];
         let mut arms: Vec<Value> = many.iter().map(|a| json!(a)).collect();
         arms.push(json!({"reinit": {"last": 1}}));
         for (name, results) in [("behaviour", pair()), ("behaviour-arms", made_up(arms))] {

@@ -99,7 +99,11 @@ fn panel(svg: &mut Svg, frame: Frame, a: &Analysis, styles: &Styles, here: &[&Ef
     } else {
         10.0
     };
-    let beyond = if sizes.len() > numbers.len() { step } else { 1.0 };
+    let beyond = if sizes.len() > numbers.len() {
+        step
+    } else {
+        1.0
+    };
     let room = step.powf(0.3);
     let x = Scale::log((low / room, high * beyond * room), frame.across());
     let at = |size: TrainSet| match size {

@@ -115,7 +115,9 @@ fn ticks(most: f64) -> Vec<f64> {
     // Every second one, the largest among them: else they touch.
     let right: Vec<f64> = shown.into_iter().rev().step_by(2).collect();
     let left = right.iter().map(|t| -t);
-    left.chain([0.0]).chain(right.iter().rev().copied()).collect()
+    left.chain([0.0])
+        .chain(right.iter().rev().copied())
+        .collect()
 }
 
 fn draw(

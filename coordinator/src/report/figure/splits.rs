@@ -53,7 +53,10 @@ pub(in super::super) fn splits(a: &Analysis, styles: &Styles) -> Option<Figure> 
         let floors: Vec<(usize, f64)> = splits
             .iter()
             .enumerate()
-            .flat_map(|(at, split)| a.floors_of(block, split, metric).map(move |f| (at, f.range.1)))
+            .flat_map(|(at, split)| {
+                a.floors_of(block, split, metric)
+                    .map(move |f| (at, f.range.1))
+            })
             .collect();
         let values = shown
             .iter()

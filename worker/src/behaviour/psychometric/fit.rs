@@ -126,7 +126,11 @@ pub enum FitError {
 /// # Errors
 /// [`FitError`]; there is never a value that only looks like a fit.
 pub fn fit(choices: &[Choice], model: Model) -> Result<Fit, FitError> {
-    let sound = |c: &Choice| [c.z[0], c.z[1], c.right, c.left].iter().all(|v| v.is_finite());
+    let sound = |c: &Choice| {
+        [c.z[0], c.z[1], c.right, c.left]
+            .iter()
+            .all(|v| v.is_finite())
+    };
     if !choices.iter().all(sound) {
         return Err(FitError::NotFinite);
     }
@@ -298,7 +302,8 @@ impl Posterior<'_> {
     /// not at a bound.
     fn errors(&self, theta: &[f64; 5]) -> Option<[f64; 5]> {
         let mut information = self.derivatives(theta).expected;
-        let held = |k: usize| LAPSES.contains(&k) && (theta[k] <= 0.0 || theta[k] >= self.lapse_max);
+        let held =
+            |k: usize| LAPSES.contains(&k) && (theta[k] <= 0.0 || theta[k] >= self.lapse_max);
         for k in LAPSES.into_iter().filter(|&k| held(k)) {
             ascent::hold(&mut information, k);
         }

@@ -59,9 +59,19 @@ mod tests {
         let x = [1.0, -2.0, 0.5];
         let b = a.map(|row| (0..3).map(|k| row[k] * x[k]).sum());
         let found = Cholesky::of(&a).expect("positive definite").solve(b);
-        assert!(found.iter().zip(x).all(|(f, x)| (f - x).abs() < 1e-12), "{found:?}");
+        assert!(
+            found.iter().zip(x).all(|(f, x)| (f - x).abs() < 1e-12),
+            "{found:?}"
+        );
         assert!(Cholesky::of(&[[1.0, 2.0], [2.0, 4.0]]).is_none());
         assert!(Cholesky::of(&[[0.0]]).is_none());
-        assert!((Cholesky::of(&[[4.0, 2.0], [2.0, 5.0]]).unwrap().inverse_diagonal(1) - 0.25).abs() < 1e-15);
+        assert!(
+            (Cholesky::of(&[[4.0, 2.0], [2.0, 5.0]])
+                .unwrap()
+                .inverse_diagonal(1)
+                - 0.25)
+                .abs()
+                < 1e-15
+        );
     }
 }

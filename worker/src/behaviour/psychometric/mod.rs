@@ -77,7 +77,10 @@ pub fn psychometrics(split: &EvalSplit, rows: &[Readout], step: u64) -> Psychome
         }
     }
     if cues.len() == 2 {
-        let by_cue: Vec<_> = cues.values().map(|of| gating::weights(&of.deltas)).collect();
+        let by_cue: Vec<_> = cues
+            .values()
+            .map(|of| gating::weights(&of.deltas))
+            .collect();
         let w = match by_cue[..] {
             [Some(first), Some(second)] => Some(gating::matrix([first, second])),
             _ => None,

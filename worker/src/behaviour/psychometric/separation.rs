@@ -27,7 +27,11 @@ pub fn is_separated(trials: &[([f64; 2], Option<bool>)]) -> bool {
             }
         })
         .collect();
-    (0..3).any(|axis| [-1.0, 1.0].into_iter().any(|side| meets(axis, side, &allowed)))
+    (0..3).any(|axis| {
+        [-1.0, 1.0]
+            .into_iter()
+            .any(|side| meets(axis, side, &allowed))
+    })
 }
 
 /// Whether the cone meets the face of the cube at which coordinate `axis` is `side`.
@@ -88,7 +92,10 @@ mod tests {
         check(true, &grid(|_, _| Some(true)));
         // XOR, and one trial on the wrong side.
         check(false, &grid(|a, b| Some((a > 0.0) == (b > 0.0))));
-        check(false, &grid(|a, b| Some(a > 0.0 && (a, b) != (1.0, 1.0) || (a, b) == (-1.0, 1.0))));
+        check(
+            false,
+            &grid(|a, b| Some(a > 0.0 && (a, b) != (1.0, 1.0) || (a, b) == (-1.0, 1.0))),
+        );
     }
 
     #[test]

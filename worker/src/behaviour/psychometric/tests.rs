@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::fit::{Choice, Fit, FitError, LAPSE_MAX, Model, fit, scaled, unscaled};
 use super::*;
-use crate::task::tests::{spec, tokenizer};
 use crate::task::Prepared;
+use crate::task::tests::{spec, tokenizer};
 
 const PLAIN: Model = Model {
     prior_sd: None,
@@ -76,7 +76,12 @@ fn without_lapses_and_prior_it_is_statsmodels_binomial_glm() {
         let found = fit(&reference.choices, PLAIN).expect(&name);
         let estimates = &parameters(&found)[..3];
         close(estimates, &reference.numbers("/glm/estimates"), 1e-7, &name);
-        close(&found.errors[..3], &reference.numbers("/glm/errors"), 1e-7, &name);
+        close(
+            &found.errors[..3],
+            &reference.numbers("/glm/errors"),
+            1e-7,
+            &name,
+        );
     }
 }
 
@@ -169,7 +174,14 @@ fn hard_choices_give_planted_parameters_back_within_their_errors() {
             .into_iter()
             .map(|x| {
                 let right = rng.random::<f64>() < truth.p_right(x.map(scaled));
-                Choice::soft(x, if right { f64::INFINITY } else { f64::NEG_INFINITY })
+                Choice::soft(
+                    x,
+                    if right {
+                        f64::INFINITY
+                    } else {
+                        f64::NEG_INFINITY
+                    },
+                )
             })
             .collect();
         let found = fit(&choices, Model::default()).expect("a fit");
@@ -182,7 +194,10 @@ fn hard_choices_give_planted_parameters_back_within_their_errors() {
             };
             assert!(error > 0.0 && error < 0.5, "{:?}", found.errors);
             let off = (f[k] - t[k]).abs();
-            assert!(off < 4.0 * error, "{f:?} for {t:?}: {k} is off by {off}, ±{error}");
+            assert!(
+                off < 4.0 * error,
+                "{f:?} for {t:?}: {k} is off by {off}, ±{error}"
+            );
         }
     }
 }
@@ -197,9 +212,15 @@ fn swapping_the_sides_swaps_bias_and_lapses() {
             left: c.right,
         })
         .collect();
-    let [b, rel, irr, left, right] = parameters(&fit(&reference.choices, Model::default()).unwrap());
+    let [b, rel, irr, left, right] =
+        parameters(&fit(&reference.choices, Model::default()).unwrap());
     let found = fit(&swapped, Model::default()).unwrap();
-    close(&parameters(&found), &[-b, rel, irr, right, left], 1e-8, "swapped");
+    close(
+        &parameters(&found),
+        &[-b, rel, irr, right, left],
+        1e-8,
+        "swapped",
+    );
 }
 
 // ---- What can't be told -----------------------------------------------------
@@ -213,7 +234,10 @@ fn separable_choices_stay_finite_and_are_never_passed_off_as_a_fit() {
         .collect();
     assert_eq!(fit(&hard, PLAIN), Err(FitError::Separated));
     let found = fit(&hard, Model::default()).expect("the prior keeps it finite");
-    assert!(found.slopes[0] > 10.0 && found.slopes[0] < 100.0, "{found:?}");
+    assert!(
+        found.slopes[0] > 10.0 && found.slopes[0] < 100.0,
+        "{found:?}"
+    );
     assert!(found.slopes[1].abs() < 1.0, "{found:?}");
     assert_eq!((found.lapse_left, found.lapse_right), (0.0, 0.0));
     // Always the same answer, whatever is shown.
@@ -235,10 +259,18 @@ fn what_has_no_fit_says_why() {
         assert_eq!(fit(&choices, Model::default()), Err(expect), "{trials:?}");
     };
     check(&[], FitError::Design);
-    check(&[([3.0, 0.0], 1.0), ([-3.0, 0.0], -1.0), ([9.0, 0.0], 2.0)], FitError::Design);
+    check(
+        &[([3.0, 0.0], 1.0), ([-3.0, 0.0], -1.0), ([9.0, 0.0], 2.0)],
+        FitError::Design,
+    );
     let line = [2.0, -5.0, 30.0, -1.0].map(|x| ([x, x], 0.1 * x));
     check(&line, FitError::Design);
-    let plane = [([1.0, 3.0], 0.5), ([-2.0, 5.0], f64::NAN), ([4.0, -9.0], 1.0), ([7.0, 8.0], 1.0)];
+    let plane = [
+        ([1.0, 3.0], 0.5),
+        ([-2.0, 5.0], f64::NAN),
+        ([4.0, -9.0], 1.0),
+        ([7.0, 8.0], 1.0),
+    ];
     check(&plane, FitError::NotFinite);
 }
 
@@ -248,7 +280,10 @@ fn thresholds_are_where_the_function_passes_three_quarters() {
         let mut f = planted(observer);
         f.errors = [0.1; 5];
         let x = f.threshold_75(50.0).expect("within the evidence");
-        assert!((f.p_right([scaled(x), 0.0]) - 0.75).abs() < 1e-12, "{observer:?}: {x}");
+        assert!(
+            (f.p_right([scaled(x), 0.0]) - 0.75).abs() < 1e-12,
+            "{observer:?}: {x}"
+        );
         assert!((unscaled(scaled(x)) - x).abs() < 1e-12);
         assert_eq!(f.threshold_75(0.001), None, "beyond what was shown");
         f.lapse_left = 0.25;
@@ -256,7 +291,9 @@ fn thresholds_are_where_the_function_passes_three_quarters() {
         f.errors[1] = 100.0;
         assert_eq!((f.intrusion(), f.threshold_75(50.0)), (None, None));
     }
-    assert!((scaled(50.0) - 1.0).abs() < 1e-15 && scaled(0.0) == 0.0 && scaled(-50.0) == -scaled(50.0));
+    assert!(
+        (scaled(50.0) - 1.0).abs() < 1e-15 && scaled(0.0) == 0.0 && scaled(-50.0) == -scaled(50.0)
+    );
 }
 
 // ---- A whole split ----------------------------------------------------------
@@ -283,7 +320,10 @@ fn observe(delta: impl Fn(&str, [f64; 2]) -> f64) -> (BTreeMap<String, f64>, Vec
         let cue = m.slot.map(|slot| format!("@{slot}")).unwrap_or_default();
         (m.name + &cue, m.value)
     });
-    let notes = found.notes.into_iter().map(|n| format!("{}: {}", n.place, n.reason));
+    let notes = found
+        .notes
+        .into_iter()
+        .map(|n| format!("{}: {}", n.place, n.reason));
     (metrics.collect(), notes.collect())
 }
 
@@ -303,11 +343,30 @@ fn evidence_is_signed_towards_the_right_answer_of_its_dimension() {
 #[test]
 fn a_gated_observer_has_no_intrusion() {
     let (found, notes) = observe(|_, x| 5.0 * scaled(x[0]));
-    close(&[found["gating_index"], found["gating.w12"], found["gating.w21"]], &[1.0, 0.0, 0.0], 1e-6, "gating");
-    close(&[found["gating.w11"], found["gating.w22"]], &[5.0; 2], 1e-6, "gating");
+    close(
+        &[
+            found["gating_index"],
+            found["gating.w12"],
+            found["gating.w21"],
+        ],
+        &[1.0, 0.0, 0.0],
+        1e-6,
+        "gating",
+    );
+    close(
+        &[found["gating.w11"], found["gating.w22"]],
+        &[5.0; 2],
+        1e-6,
+        "gating",
+    );
     for cue in ["color", "motion"] {
         let of = |name: &str| found[&format!("{name}@{cue}")];
-        close(&[of("intrusion"), of("psychometric.bias")], &[0.0; 2], 0.01, cue);
+        close(
+            &[of("intrusion"), of("psychometric.bias")],
+            &[0.0; 2],
+            0.01,
+            cue,
+        );
         assert!((of("psychometric.slope_rel") - 5.0).abs() < 0.1);
         assert_eq!(of("psychometric.separated"), 1.0, "it makes no error");
         // 5·z = ln 3.
@@ -321,28 +380,58 @@ fn a_gated_observer_has_no_intrusion() {
 fn an_observer_blind_to_the_context_is_told_by_intrusion_and_gating() {
     let (found, _) = observe(|_, x| 3.0 * scaled(x[0]) + 3.0 * scaled(x[1]));
     close(
-        &[found["intrusion@color"], found["intrusion@motion"], found["gating_index"]],
+        &[
+            found["intrusion@color"],
+            found["intrusion@motion"],
+            found["gating_index"],
+        ],
         &[1.0, 1.0, 0.0],
         1e-3,
         "context-blind",
     );
-    assert_eq!(found["psychometric.separated@color"], 1.0, "by another plane");
+    assert_eq!(
+        found["psychometric.separated@color"], 1.0,
+        "by another plane"
+    );
 
     // Color alone, whatever the cue: nothing to divide by where motion is asked for.
     let (found, notes) = observe(|cue, x| 4.0 * scaled(x[usize::from(cue == "motion")]));
-    close(&[found["gating.w11"], found["gating.w21"], found["gating.w22"]], &[4.0, 4.0, 0.0], 1e-6, "color");
+    close(
+        &[
+            found["gating.w11"],
+            found["gating.w21"],
+            found["gating.w22"],
+        ],
+        &[4.0, 4.0, 0.0],
+        1e-6,
+        "color",
+    );
     assert!(found["intrusion@color"].abs() < 0.01 && found["intrusion@motion"].is_nan());
     assert!(found["psychometric.threshold_75@motion"].is_nan());
     assert_eq!(notes.len(), 2);
-    assert!(notes[0].starts_with("val psychometric.threshold_75 motion: the slope of"), "{notes:?}");
+    assert!(
+        notes[0].starts_with("val psychometric.threshold_75 motion: the slope of"),
+        "{notes:?}"
+    );
 }
 
 #[test]
 fn an_undecided_network_gets_no_ratio() {
     let (found, notes) = observe(|_, _| 0.0);
     assert!(found["intrusion@color"].is_nan() && found["gating_index"].is_nan());
-    assert_eq!(found["psychometric.separated@color"], 0.0, "ties are on no side");
-    close(&[found["psychometric.slope_rel@color"], found["psychometric.lapse_left@color"]], &[0.0; 2], 1e-9, "flat");
+    assert_eq!(
+        found["psychometric.separated@color"], 0.0,
+        "ties are on no side"
+    );
+    close(
+        &[
+            found["psychometric.slope_rel@color"],
+            found["psychometric.lapse_left@color"],
+        ],
+        &[0.0; 2],
+        1e-9,
+        "flat",
+    );
     assert_eq!(notes.len(), 5, "{notes:?}");
 }
 
