@@ -82,6 +82,9 @@ pub struct Choice {
     pub seeds: Vec<u64>,
     /// The winner is at an end of a grid of several values.
     pub at_edge: bool,
+    /// Seeds without which another value wins, and which.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub without: BTreeMap<u64, Value>,
 }
 
 /// One attempt at one job.

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::{ArtifactError, Artifacts};
 use crate::clock::{Clock, Micros};
+use crate::growth::Growth;
 use crate::results::SweepResults;
 use crate::rpc::{RpcError, convert};
 use crate::settle::settle;
@@ -46,6 +47,8 @@ pub struct Coordinator {
     progress: watch::Sender<u64>,
     /// The one sweep whose jobs are handed out, if it is one.
     only: OnceLock<SweepId>,
+    /// Sweeps that add seeds by themselves.
+    growth: Growth,
     drain: CancellationToken,
     stop: CancellationToken,
 }
@@ -68,6 +71,7 @@ impl Coordinator {
             heartbeat_secs: heartbeat.as_secs_f64(),
             progress: watch::Sender::new(0),
             only: OnceLock::new(),
+            growth: Growth::default(),
             drain: CancellationToken::new(),
             stop,
         }
@@ -312,6 +316,7 @@ impl Coordinator {
         };
         let (name, submitted) =
             submission::submit(&self.store, &self.artifacts, submission, self.now()).await?;
+        self.growth.note(&*self.store, submitted.sweep).await?;
         tracing::info!(
             sweep = name,
             jobs = submitted.jobs,
@@ -333,8 +338,24 @@ impl Coordinator {
     /// If there is no sweep of this name or id.
     pub async fn status(&self, sweep: &str) -> Result<v1::SweepStatus, RpcError> {
         let workers = self.live_workers().await?;
-        let status = self.store.status(sweep).await?;
-        Ok(convert::status(status, workers))
+        let mut status = self.store.status(sweep).await?;
+        // Before anybody sees it as settled.
+        if status.counts.unsettled() == 0 && self.grow(status.id).await? {
+            status = self.store.status(sweep).await?;
+        }
+        let replication = self.growth.state(&*self.store, status.id).await?;
+        Ok(v1::SweepStatus {
+            replication,
+            ..convert::status(status, workers)
+        })
+    }
+
+    /// Adds a block of seeds to a sweep that has settled and needs one.
+    async fn grow(&self, sweep: SweepId) -> Result<bool, RpcError> {
+        let now = self.now();
+        self.growth
+            .advance(&self.store, &self.artifacts, sweep, now)
+            .await
     }
 
     pub(crate) async fn list(&self) -> Result<Vec<v1::SweepStatus>, RpcError> {
@@ -426,6 +447,21 @@ impl Coordinator {
                 }
             }
             Err(error) => tracing::error!(%error, "leases could not be expired"),
+        }
+    }
+
+    /// Learns which sweeps add seeds by themselves; from then on they do.
+    pub(crate) async fn learn_growth(&self) -> Result<(), RpcError> {
+        self.growth.learn(&*self.store).await
+    }
+
+    /// Adds seeds to sweeps that have settled and need them, though nobody asks
+    /// where they stand.
+    pub(crate) async fn grow_all(&self) {
+        for sweep in self.growth.all().await {
+            if let Err(error) = self.grow(sweep).await {
+                tracing::error!(%sweep, %error, "seeds could not be added");
+            }
         }
     }
 

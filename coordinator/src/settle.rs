@@ -33,12 +33,17 @@ pub async fn settle(
     let id = store.sweep_id(sweep).await?.to_string();
     let results = store.results(&id).await?;
     let file = sweep::parse(&results.name, &results.yaml)?;
+    if aggregate::replication::next_size(&results, &file.compare).is_some() {
+        // Seeds are still to come: no choice yet, and tests stay sealed.
+        return Ok(results);
+    }
     let Some(selection) = aggregate::select(&results, &file.compare) else {
         return Ok(results);
     };
     let sealed = results.selections.last() != Some(&selection);
     let recorded = store.record_selection(&id, selection, now).await?;
-    if file.keep.weights == KeepWeights::Selected && !recorded.choices.is_empty() {
+    let keeps = file.keep.weights == KeepWeights::Selected && !recorded.choices.is_empty();
+    if keeps {
         let keep = retention::picked(&recorded, &results.runs);
         let dropped = store.retain_weights(&id, keep).await?;
         if dropped > 0 {
@@ -48,9 +53,10 @@ pub async fn settle(
                 "weights of runs that were not selected are dropped"
             );
         }
-        return Ok(store.results(&id).await?);
     }
-    if sealed {
+    if keeps || sealed {
+        // A large sweep's results fit into memory once.
+        drop(results);
         return Ok(store.results(&id).await?);
     }
     Ok(results)

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 pub mod base;
+pub mod stored;
 
 /// The two programs, built once per test process with the profile of the tests.
 pub struct Programs {

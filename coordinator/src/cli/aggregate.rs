@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::reach::Reach;
 use super::{ClientArgs, Global, Verdict, client, outputs, show};
-use crate::report;
+use crate::report::{self, Export};
 use crate::sweep;
 
 /// Computes, prints and writes the comparison of a sweep.
@@ -16,6 +16,7 @@ use crate::sweep;
 pub async fn aggregate(
     given: &str,
     out: Option<&Path>,
+    exports: &[Export],
     args: &ClientArgs,
     global: &Global,
 ) -> anyhow::Result<Verdict> {
@@ -36,6 +37,7 @@ pub async fn aggregate(
         );
     }
     let analysis = outputs::write_report(&results, &sweep, &out)?;
+    report::export(&analysis, &results, exports, &out)?;
     if global.json {
         let summary = json!({"sweep": results.name, "runs": results.runs.len(), "out": out});
         show::print(&summary.to_string());

@@ -7,11 +7,15 @@
 //! the results came about.
 
 mod answer;
+mod behaviour;
 mod columnar;
+mod export;
 mod figure;
+mod figures;
 mod format;
 mod html;
 mod markdown;
+mod methods;
 
 mod provenance;
 mod rows;
@@ -21,6 +25,7 @@ mod terminal;
 mod tidy;
 mod write;
 
+pub use export::{Export, export};
 pub use terminal::terminal;
 pub use write::{ReportError, write};
 

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 
 use crate::clock::Micros;
 use crate::results::{Run, Selection, SweepResults};
+use crate::submission::Submission;
 
 pub use error::StoreError;
 pub use types::*;
@@ -173,6 +174,9 @@ pub trait Store: Send + Sync {
             results.runs.extend(page);
         }
     }
+
+    /// A sweep's text and files, as they were last submitted.
+    async fn submission(&self, sweep: &str) -> Result<Submission, StoreError>;
 
     /// The files of each job of a sweep that is done and only serves others: its
     /// base models, in the sweep's order.

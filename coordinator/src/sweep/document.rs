@@ -12,6 +12,7 @@ use super::decode::{self, Setting, unknown, value};
 use super::fields::{KEEP, SWEEP};
 use super::kinds::{Field, Kind};
 use super::paths;
+use super::replicate;
 use super::source::{Problems, Source, Span, SweepErrors};
 use super::tree::{self, Key, Node, Tree};
 
@@ -155,6 +156,12 @@ impl Reader<'_> {
             Some((_, node)) => compare::decode(node, &varied, self.problems),
             None => Compare::default(),
         };
+        let until = first.keys.get("replicate").and_then(|(_, node)| {
+            let training = documents.iter().filter(|d| !d.seeds.is_empty());
+            let seeds: Vec<&[u64]> = training.map(|d| d.seeds.as_slice()).collect();
+            replicate::decode(node, &seeds, self.problems)
+        });
+        let compare = Compare { until, ..compare };
         // What a wrong axis does to the crossing would only confuse.
         if self.problems.is_empty() {
             let kept = kept_steps(first);
@@ -198,7 +205,7 @@ impl Reader<'_> {
                 }
                 continue;
             };
-            if index > 0 && matches!(field.name, "keep" | "compare") {
+            if index > 0 && matches!(field.name, "keep" | "compare" | "replicate") {
                 let message = "belongs to the first document: it is one for the whole file";
                 self.problems.push(key.span, field.name, message);
                 continue;

@@ -86,6 +86,12 @@ pub const SWEEP: &[Field] = &[
         None,
         "What is compared with what.",
     ),
+    field(
+        "replicate",
+        Kind::Block(REPLICATE),
+        None,
+        "Adds seeds, in whole blocks, until the comparison is precise enough.",
+    ),
 ];
 
 /// `model:`; exactly one of `base`, `path`, `hub` and `pretrain`.
@@ -514,6 +520,54 @@ pub const COMPARE: &[Field] = &[
     ),
 ];
 
+/// `replicate:`.
+pub const REPLICATE: &[Field] = &[field(
+    "until",
+    Kind::Block(UNTIL),
+    None,
+    "When to stop adding seeds.",
+)];
+
+/// `replicate.until:`.
+pub const UNTIL: &[Field] = &[
+    field(
+        "half_width",
+        above(0.0, 1e6),
+        None,
+        "Half the width of the widest paired interval that is narrow enough.",
+    ),
+    field(
+        "metric",
+        Kind::Word(UNTIL_METRICS),
+        Some("\"val.incongruent_accuracy\""),
+        "The metric of that interval, on the val split: tests stay sealed meanwhile.",
+    ),
+    field(
+        "max_seeds",
+        Kind::Uint(3, 10_000),
+        None,
+        "Most seeds; those of `axes.seed` are the first.",
+    ),
+    field(
+        "block",
+        Kind::Uint(1, 1000),
+        Some("5"),
+        "Seeds that are added at a time. Every look at the data widens the intervals a little.",
+    ),
+];
+
+/// Metrics that `replicate.until` may go by.
+pub const UNTIL_METRICS: &[&str] = &[
+    "val.incongruent_accuracy",
+    "val.congruent_accuracy",
+    "val.accuracy",
+    "val.vocab_accuracy",
+    "val.answer_mass",
+    "val.nll",
+    "val.congruency_cost",
+    "val.logit_difference",
+];
+
 /// Metrics that a selection may go by (on the `val` split).
 pub const METRICS: &[&str] = &[
     "incongruent_accuracy",
@@ -532,7 +586,9 @@ mod tests {
 
     #[test]
     fn defaults_are_json() {
-        for block in [SWEEP, MODEL, PRETRAIN, TASK, TRAIN, ENGINE, KEEP, COMPARE] {
+        for block in [
+            SWEEP, MODEL, PRETRAIN, TASK, TRAIN, ENGINE, KEEP, COMPARE, REPLICATE, UNTIL,
+        ] {
             for field in block {
                 if let Some(text) = field.default {
                     assert!(

@@ -22,6 +22,7 @@ pub mod files;
 pub mod kinds;
 pub mod model;
 pub mod paths;
+pub mod replicate;
 pub mod schema;
 pub mod source;
 #[cfg(test)]
@@ -34,5 +35,6 @@ pub use cost::{Plan, plan};
 pub use document::{Keep, KeepWeights, Sweep, parse};
 pub use expand::{Jobs, Planned, expand};
 pub use files::{FileRef, Files, Role};
+pub use replicate::Until;
 pub use schema::schema;
 pub use source::{Problem, SweepErrors};

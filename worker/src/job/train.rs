@@ -113,7 +113,7 @@ fn learn(
     Ok(Outcome::Finished(Output {
         metrics: trained.record.metrics,
         files: names.into_iter().map(file).collect(),
-        notes: course.task.notes().to_vec(),
+        notes: [course.task.notes(), &trained.notes].concat(),
         resumed_from_step: trained.resumed_from_step,
     }))
 }
@@ -284,8 +284,19 @@ impl<'a> Learning<'a> {
         visit: &mut Visit<'_>,
     ) -> Result<Vec<Metric>, Halt> {
         let (len, answers) = (split.prompt_len, split.answers);
-        let rows = readouts(model, &split.ids, len, streams, answers, visit)?;
-        Ok(behaviour::measure(split, answers, &rows, visit.step))
+        let rows = readouts(model, &split.ids, len, streams, answers, &mut || {
+            visit.pulse()
+        })?;
+        let mut metrics = behaviour::measure(split, answers, &rows, visit.step);
+        let found = behaviour::psychometrics(split, &rows, visit.step);
+        metrics.extend(found.metrics);
+        // Bins are many, and of interest once training is over.
+        if visit.last {
+            let bins = &self.job.task.bins;
+            metrics.extend(behaviour::binned(split, bins, answers, &rows, visit.step));
+        }
+        visit.note(found.notes);
+        Ok(metrics)
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod blobs;
 mod manage;
+mod pack;
 mod queue;
 mod record;
 mod results;
@@ -38,6 +39,7 @@ use super::{
 };
 use crate::clock::Micros;
 use crate::results::{Run, Selection, SweepResults};
+use crate::submission::Submission;
 use writer::{Effect, Writer};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -334,6 +336,10 @@ impl Store for SqliteStore {
 
     async fn runs(&self, sweep: &str, from: u64, limit: u32) -> Result<Vec<Run>, StoreError> {
         results::runs(&mut *self.snapshot().await?, sweep, from, limit).await
+    }
+
+    async fn submission(&self, sweep: &str) -> Result<Submission, StoreError> {
+        results::submission(&mut *self.snapshot().await?, sweep).await
     }
 
     async fn models(&self, sweep: &str) -> Result<Vec<Vec<Artifact>>, StoreError> {

@@ -531,3 +531,61 @@ fn what_a_task_cannot_yield_is_refused_before_anything_runs() {
         &["1:29 task.neutral: the task pdm has no such option"],
     );
 }
+
+#[test]
+fn a_sweep_may_add_seeds_until_it_is_precise_enough() {
+    let axes =
+        "axes: {seed: {count: 4, from: 2}, init: [pretrained, scratch], learning_rate: [0.001]}";
+    let text = tiny(&format!(
+        "{axes}\nreplicate: {{until: {{half_width: 0.02, max_seeds: 15}}}}"
+    ));
+    let sweep = parse("f", &text).expect("a good file");
+    let until = sweep.compare.until.as_ref().expect("it says until when");
+    assert_eq!(until.sizes().collect::<Vec<_>>(), [4, 9, 14, 15]);
+    assert_eq!(until.split_and_name(), ("val", "incongruent_accuracy"));
+    assert_eq!(sweep.seeds(), [2, 3, 4, 5]);
+    let grown = sweep.clone().grown(6);
+    assert_eq!(grown.seeds(), [2, 3, 4, 5, 6, 7]);
+    let jobs = expand(&grown, &files(&grown)).expect("it fits").count();
+    assert_eq!(jobs, 12);
+    let before: Vec<_> = expand(&sweep, &files(&sweep))
+        .expect("it fits")
+        .map(|j| j.key)
+        .collect();
+    let after: Vec<_> = expand(&grown, &files(&grown))
+        .expect("it fits")
+        .map(|j| j.key)
+        .collect();
+    assert_eq!(before, after[..8], "what was there stays in its place");
+}
+
+#[test]
+fn mistakes_of_replication_are_found() {
+    let check = |until: &str, expected: &str| {
+        let axes = "axes: {seed: {count: 4}, init: [pretrained, scratch], learning_rate: [0.001]}";
+        refuse(&format!("{axes}\nreplicate: {until}"), &[expected]);
+    };
+    check("{}", "2:12 replicate: must say until when");
+    check(
+        "{until: {max_seeds: 15}}",
+        "2:20 replicate.until.half_width: is missing",
+    );
+    check(
+        "{until: {half_width: 0, max_seeds: 15}}",
+        "2:33 replicate.until.half_width: must be > 0, got 0",
+    );
+    check(
+        "{until: {half_width: 0.02, max_seeds: 4}}",
+        "2:50 replicate.until.max_seeds: must be above the 4 seeds that the sweep starts with, got 4",
+    );
+    check(
+        "{until: {half_width: 0.02, max_seeds: 40, block: 1}}",
+        "2:61 replicate.until.block: makes 37 looks, at most 20 are taken: each look widens every interval",
+    );
+    check(
+        "{until: {half_width: 0.02, max_seeds: 40, metric: test_iid.accuracy}}",
+        "2:62 replicate.until.metric: must be one of val.incongruent_accuracy, val.congruent_accuracy, \
+         val.accuracy, val.vocab_accuracy, val.answer_mass, val.nll, val.congruency_cost, \
+         val.logit_difference, got `test_iid.accuracy`",
+    );
+}
