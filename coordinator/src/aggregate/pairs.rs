@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::cells::{Cell, MetricId, key};
 use super::stats::{Paired, benjamini_hochberg, holm, paired};
+use crate::inspection::is_mechanism;
 use crate::results::{Point, label};
 
 /// At which values of the selected axis the arms stand.
@@ -32,8 +33,11 @@ impl Basis {
 pub enum Family {
     /// The primary metric on the headline split at the chosen values: Holm.
     Confirmatory,
-    /// All the rest: Benjamini–Hochberg.
+    /// All other behaviour: Benjamini–Hochberg.
     Exploratory,
+    /// What was found inside the networks, thousands of numbers: Benjamini–Hochberg
+    /// among themselves, so that asking does not change what is said of behaviour.
+    Mechanism,
 }
 
 impl Family {
@@ -42,6 +46,7 @@ impl Family {
         match self {
             Self::Confirmatory => "confirmatory",
             Self::Exploratory => "exploratory",
+            Self::Mechanism => "mechanism",
         }
     }
 
@@ -49,7 +54,7 @@ impl Family {
     pub const fn adjustment(self) -> &'static str {
         match self {
             Self::Confirmatory => "holm",
-            Self::Exploratory => "benjamini_hochberg",
+            Self::Exploratory | Self::Mechanism => "benjamini_hochberg",
         }
     }
 }
@@ -141,6 +146,7 @@ pub(super) fn build(
     }
     adjust(&mut comparisons, Family::Confirmatory, holm);
     adjust(&mut comparisons, Family::Exploratory, benjamini_hochberg);
+    adjust(&mut comparisons, Family::Mechanism, benjamini_hochberg);
     comparisons
 }
 
@@ -189,7 +195,10 @@ fn compare(cell: &Cell, twin: &Cell, id: &MetricId, basis: Basis) -> Comparison 
         result: paired(&differences, &stream),
         pairs,
         left_out,
-        family: Family::Exploratory,
+        family: match is_mechanism(&id.name) {
+            true => Family::Mechanism,
+            false => Family::Exploratory,
+        },
         p_adjusted: None,
     }
 }

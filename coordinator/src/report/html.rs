@@ -220,7 +220,8 @@ fn method(a: &Analysis) -> Markup {
             }
             li {
                 "Holm's adjustment within the table of paired differences; all other comparisons "
-                "(" code { "comparisons.csv" } ") are exploratory, Benjamini–Hochberg."
+                "(" code { "comparisons.csv" } ") are exploratory, Benjamini–Hochberg, those of "
+                "behaviour and those of what was found inside the networks each among themselves."
             }
             li {
                 "Incongruent trials are those in which the irrelevant dimension points to the "

@@ -1,5 +1,7 @@
 //! Golden tables, equal bytes, and files that appear all at once.
 
+mod inspected;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -257,6 +259,7 @@ fn show() {
             ("grid", several().selected()),
             ("failures", with_failures()),
             ("sealed", Fixture::default().results()),
+            ("inspected", inspected::inspected()),
         ] {
             write(&analysed(&results), &results, &dir.join(name)).unwrap();
         }
