@@ -10,6 +10,7 @@
 
 mod drift;
 mod lens;
+pub mod numerics;
 mod patching;
 mod probes;
 mod reversion;
