@@ -254,7 +254,10 @@ async fn expire(coordinator: Arc<Coordinator>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = ticks.tick() => coordinator.expire().await,
+            _ = ticks.tick() => {
+                coordinator.expire().await;
+                coordinator.follow_up().await;
+            }
         }
     }
 }

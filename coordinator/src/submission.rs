@@ -60,6 +60,7 @@ pub async fn submit(
         name: name.clone(),
         yaml: submission.yaml,
         files: submission.files,
+        inspects: sweep.inspect.is_some(),
     };
     let submitted = store.submit_sweep(new, expanded(sweep, files), now).await?;
     Ok((name, submitted))

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use crate::ids::BadId;
-use crate::result::{Artifact, FailureReason, JobPhase, Metric, Provenance};
+use crate::result::{Artifact, FailureReason, JobPhase, Metric, Note, Provenance};
 use crate::v1;
 
 /// A message that breaks the contract.
@@ -104,6 +104,32 @@ impl TryFrom<v1::Artifact> for Artifact {
             name: a.name,
             digest: id("artifact.digest", &a.digest)?,
             size_bytes: a.size_bytes,
+        })
+    }
+}
+
+impl From<Note> for v1::Note {
+    fn from(n: Note) -> Self {
+        Self {
+            place: n.place,
+            reason: n.reason,
+        }
+    }
+}
+
+impl TryFrom<v1::Note> for Note {
+    type Error = BadMessage;
+
+    fn try_from(n: v1::Note) -> Result<Self, BadMessage> {
+        if n.place.is_empty() {
+            return Err(BadMessage::Missing("note.place"));
+        }
+        if n.reason.is_empty() {
+            return Err(BadMessage::Missing("note.reason"));
+        }
+        Ok(Self {
+            place: n.place,
+            reason: n.reason,
         })
     }
 }

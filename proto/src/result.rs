@@ -64,16 +64,6 @@ mod nan_as_null {
     }
 }
 
-/// Why something is not there: a number that is not available, a split that was
-/// left out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
-    /// What is missing: the name of a metric, of a split.
-    pub place: String,
-    /// Why, in one sentence for people.
-    pub reason: String,
-}
-
 /// A stored file of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {
@@ -85,18 +75,46 @@ pub struct Artifact {
     pub size_bytes: u64,
 }
 
+/// Why something that could be expected of a result is not there: a split that
+/// the tokenizer can't carry, a quantity that is not defined.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Note {
+    /// What is not there: a split ("test_range_far"), or a split and a metric.
+    pub place: String,
+    /// Why, in words for people.
+    pub reason: String,
+}
+
+impl Note {
+    /// A note.
+    pub fn new(place: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            place: place.into(),
+            reason: reason.into(),
+        }
+    }
+
+    /// Whether it tells of a test split, and so is sealed until a selection exists.
+    pub fn is_test(&self) -> bool {
+        self.place.starts_with("test")
+    }
+}
+
 /// The canonical result of a job: a function of its spec and engine alone.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct JobResult {
     /// In the order in which they were measured.
     pub metrics: Vec<Metric>,
     /// By name.
     pub artifacts: Vec<Artifact>,
+    /// What is not there and why, in the order in which it was found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Note>,
 }
 
 impl JobResult {
-    /// BLAKE3 over metrics (bit patterns of their values) and artifacts. Two
-    /// results are the same iff their digests are.
+    /// BLAKE3 over metrics (bit patterns of their values), artifacts and, if there
+    /// are any, notes. Two results are the same iff their digests are.
     pub fn digest(&self) -> BlobDigest {
         let mut hasher = blake3::Hasher::new_derive_key("seedbed v1 job result");
         let mut text = |s: &str| {
@@ -121,6 +139,13 @@ impl JobResult {
         for a in artifacts {
             text(&a.name);
             text(&a.digest.to_string());
+        }
+        if !self.notes.is_empty() {
+            text(&format!("notes {}", self.notes.len()));
+        }
+        for note in &self.notes {
+            text(&note.place);
+            text(&note.reason);
         }
         BlobDigest::from_bytes(*hasher.finalize().as_bytes())
     }
@@ -241,6 +266,11 @@ impl JobPhase {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
         }
+    }
+
+    /// Whether it has an end: there is nothing left to do.
+    pub const fn is_settled(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
     }
 
     /// The phase of this name.

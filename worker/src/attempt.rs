@@ -128,7 +128,7 @@ impl Attempts {
     async fn finished(&self, output: Output, held: &Arc<Held>, wall: Duration) {
         let provenance = self.provenance(wall, output.resumed_from_step);
         let metrics = output.metrics;
-        let files = output.files;
+        let (files, notes) = (output.files, output.notes);
         let hashed = tokio::task::spawn_blocking(move || hash_all(&files)).await;
         let (artifacts, files) = match hashed.expect("hashing files does not panic") {
             Ok(hashed) => hashed,
@@ -142,6 +142,7 @@ impl Attempts {
                 metrics: metrics.into_iter().map(Into::into).collect(),
                 artifacts: artifacts.into_iter().map(Into::into).collect(),
                 provenance: Some(provenance.into()),
+                notes: notes.into_iter().map(Into::into).collect(),
             }),
             fail: None,
         };

@@ -57,6 +57,7 @@ impl Fixture {
             yaml: "name: made-up\naxes:\n  init: [pretrained, scratch]\n".to_owned(),
             attempts: runs.iter().map(attempt).collect(),
             runs,
+            inspections: Vec::new(),
             selections: Vec::new(),
         }
     }
@@ -104,6 +105,7 @@ fn done(ordinal: u64, point: Point) -> Run {
             digest: BlobDigest::of(text.as_bytes()),
             size_bytes: 1000,
         }],
+        notes: vec![],
     }
 }
 

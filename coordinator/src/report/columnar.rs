@@ -28,10 +28,10 @@ pub(super) fn metrics(
     let runs = runs(results);
     let mut batches = runs
         .chunks(RUNS_PER_BATCH)
-        .map(|c| metric_batch(c, &axes, a));
+        .map(|c| metric_batch(c, &axes, a, &[]));
     match batches.next() {
         Some(first) => write(first?, batches, to),
-        None => write(metric_batch(&[], &axes, a)?, std::iter::empty(), to),
+        None => write(metric_batch(&[], &axes, a, &[])?, std::iter::empty(), to),
     }
 }
 
@@ -63,7 +63,16 @@ pub(super) fn runs_table(
     )
 }
 
-fn metric_batch(runs: &[&Run], axes: &Axes, a: &Analysis) -> Result<RecordBatch, ArrowError> {
+/// A further column, from the run of each row.
+pub(super) type Extra = Box<dyn Fn(&[&Run]) -> ArrayRef>;
+
+/// The metrics of some runs, one a row; further columns stand after the axes.
+pub(super) fn metric_batch(
+    runs: &[&Run],
+    axes: &Axes,
+    a: &Analysis,
+    extra: &[(&'static str, Extra)],
+) -> Result<RecordBatch, ArrowError> {
     let metrics: Vec<_> = runs
         .iter()
         .flat_map(|run| run.metrics.iter().map(move |m| (*run, m)))
@@ -72,6 +81,11 @@ fn metric_batch(runs: &[&Run], axes: &Axes, a: &Analysis) -> Result<RecordBatch,
     let repeated: Vec<&Run> = metrics.iter().map(|(run, _)| *run).collect();
     let metrics = || metrics.iter();
     let mut columns = run_columns(&repeated, axes);
+    columns.extend(
+        extra
+            .iter()
+            .map(|(name, column)| (*name, column(&repeated))),
+    );
     columns.extend([
         ("step", u64s(metrics().map(|(_, m)| Some(m.step)))),
         ("split", texts(metrics().map(|(_, m)| Some(&m.split)))),
@@ -111,7 +125,7 @@ fn nullable(columns: Vec<(&str, ArrayRef)>) -> impl Iterator<Item = (&str, Array
     columns.into_iter().map(|(name, array)| (name, array, true))
 }
 
-fn write(
+pub(super) fn write(
     first: RecordBatch,
     rest: impl Iterator<Item = Result<RecordBatch, ArrowError>>,
     to: impl Write + Send,

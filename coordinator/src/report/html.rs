@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::figure::{self, Figure, Styles};
 use super::format::count;
 use super::table::Table;
-use super::{PROVENANCE_MARK, answer, provenance, tables};
+use super::{PROVENANCE_MARK, answer, inspections, provenance, tables};
 use crate::aggregate::Analysis;
 use crate::results::SweepResults;
 
@@ -111,6 +111,15 @@ fn sections(
     part("learning", "Learning", curves, table(&tables::reach(a)));
     let grid = figure::surface(a, styles).into_iter().collect();
     part("grid", "The whole grid", grid, html! {});
+    part(
+        "mechanisms",
+        "Inside the networks",
+        figure::mechanisms(a, styles),
+        html! {
+            (table(&inspections::table(results, a)))
+            (table(&inspections::notes(results, a)))
+        },
+    );
     let every = html! {
         @for block in a.blocks() { (table(&tables::seeds(a, block))) }
         (table(&tables::success(a)))

@@ -11,8 +11,9 @@ mod columnar;
 mod figure;
 mod format;
 mod html;
+mod inspections;
 mod markdown;
-
+mod mechanisms;
 mod provenance;
 mod rows;
 mod table;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{columnar, html, markdown, provenance, tidy};
+use super::{columnar, html, markdown, mechanisms, provenance, tidy};
 use crate::aggregate::Analysis;
 use crate::results::SweepResults;
 
@@ -88,7 +88,7 @@ fn put_in_place(staging: TempDir, out: &Path) -> io::Result<()> {
 type Content = fn(&Analysis, &SweepResults, &mut (dyn Write + Send)) -> io::Result<()>;
 
 /// The files in the order in which they appear.
-fn contents() -> [(&'static str, Content); 10] {
+fn contents() -> [(&'static str, Content); 13] {
     [
         ("runs.csv", |a, r, to| {
             tidy::runs_table(r, a, to).map_err(io::Error::other)
@@ -101,6 +101,15 @@ fn contents() -> [(&'static str, Content); 10] {
         }),
         ("metrics.parquet", |a, r, to| {
             columnar::metrics(r, a, to).map_err(io::Error::other)
+        }),
+        ("mechanisms.csv", |a, r, to| {
+            mechanisms::csv(r, a, to).map_err(io::Error::other)
+        }),
+        ("mechanisms.parquet", |a, r, to| {
+            mechanisms::parquet(r, a, to).map_err(io::Error::other)
+        }),
+        ("inspections.csv", |a, r, to| {
+            mechanisms::jobs(r, a, to).map_err(io::Error::other)
         }),
         ("cells.csv", |a, r, to| {
             tidy::cells(r, a, to).map_err(io::Error::other)

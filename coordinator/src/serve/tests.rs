@@ -136,6 +136,10 @@ impl Worker {
                 size_bytes,
             }],
             provenance: Some(v1::Provenance::default()),
+            notes: vec![v1::Note {
+                place: "val".into(),
+                reason: "too short for a fit".into(),
+            }],
         };
         let answer = self.client.complete(request).await;
         answer

@@ -10,7 +10,7 @@ use seedbed_proto::job::{
     CorpusPretrain, DeviceKind, Dtype, Engine, JobSpec, Loss, Ops, Optim, Pretrain, Schedule,
     Shape, Work,
 };
-use seedbed_proto::result::Metric;
+use seedbed_proto::result::{Metric, Note};
 use tokio::task::JoinHandle;
 use tonic::Status;
 
@@ -141,6 +141,7 @@ fn finish(context: &RunContext<'_>) -> Result<Outcome, JobError> {
     Ok(Outcome::Finished(Output {
         metrics: vec![Metric::of("val", 1, "accuracy", 0.1 + 0.2)],
         files: vec![("curve.csv".into(), file)],
+        notes: vec![Note::new("val", "too short for a fit")],
         resumed_from_step: 0,
     }))
 }
@@ -183,6 +184,11 @@ async fn a_job_is_fetched_run_and_delivered() {
     let state = stub.state();
     let result = &state.completes[0];
     assert_eq!(result.metrics[0].value.to_bits(), (0.1_f64 + 0.2).to_bits());
+    let note = &result.notes[0];
+    assert_eq!(
+        (note.place.as_str(), note.reason.as_str()),
+        ("val", "too short for a fit")
+    );
     assert_eq!(result.artifacts[0].name, "curve.csv");
     assert_eq!(state.blobs[&result.artifacts[0].digest], b"step,loss\n");
     let workers = fs::read_dir(cache.path().join("workers")).expect("there");

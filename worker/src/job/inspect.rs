@@ -189,6 +189,7 @@ fn finish(question: Question, answer: Answer, ctx: &RunContext<'_>) -> Result<Ou
     Ok(Outcome::Finished(Output {
         metrics: answer.metrics,
         files,
+        notes: answer.notes,
         resumed_from_step: 0,
     }))
 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use seedbed_proto::job::{JobSpec, Pretrain, Work};
-use seedbed_proto::result::{FailureReason, Metric};
+use seedbed_proto::result::{FailureReason, Metric, Note};
 
 /// Runs a job to its end, or until the host stops it.
 ///
@@ -126,6 +126,8 @@ pub struct Output {
     pub metrics: Vec<Metric>,
     /// Artifact name and local file.
     pub files: Vec<(String, PathBuf)>,
+    /// What the result does not hold, and why.
+    pub notes: Vec<Note>,
     /// The step from which this run started (0: from scratch). Provenance only.
     pub resumed_from_step: u64,
 }

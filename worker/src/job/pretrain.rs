@@ -47,6 +47,7 @@ pub fn from_hub(model: &HubModel, ctx: &RunContext<'_>) -> Result<Outcome, JobEr
             .into_iter()
             .zip(files)
             .collect(),
+        notes: vec![],
         resumed_from_step: 0,
     }))
 }
@@ -125,6 +126,7 @@ pub fn from_corpus(
             .into_iter()
             .map(|name| (name.to_owned(), path(name)))
             .collect(),
+        notes: vec![],
         resumed_from_step: trained.resumed_from_step,
     }))
 }

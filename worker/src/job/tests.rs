@@ -1,5 +1,6 @@
 //! Whole jobs on a tiny network, under a host that follows a script.
 
+mod inspect;
 mod knobs;
 mod resume;
 

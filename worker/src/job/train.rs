@@ -85,6 +85,7 @@ pub fn run(
     Ok(Outcome::Finished(Output {
         metrics: trained.record.metrics,
         files: names.into_iter().map(file).collect(),
+        notes: vec![],
         resumed_from_step: trained.resumed_from_step,
     }))
 }

@@ -8,14 +8,19 @@
 //! `pub fn ask(study: &mut Study<'_>) -> Result<Answer, MechanismError>`, a line
 //! in [`ask`], and a figure in the coordinator's `report/figure/`.
 
-mod drift;
+pub mod drift;
 mod lens;
 pub mod numerics;
-mod patching;
+pub mod patching;
 mod probes;
+mod readout;
 mod reversion;
+mod rows;
 mod similarity;
+mod swap;
 mod tdr;
+#[cfg(test)]
+mod tests;
 mod transplant;
 
 use std::collections::BTreeMap;
@@ -24,6 +29,7 @@ use candle_core::Device;
 use seedbed_proto::job::{Ops, Question};
 use seedbed_proto::result::{FailureReason, Metric, Note};
 
+use crate::gpt2::hooks::HookError;
 use crate::gpt2::{Config, ModelError, Weights};
 use crate::job::JobError;
 use crate::task::{EvalSplit, Prepared};
@@ -118,6 +124,9 @@ pub enum MechanismError {
     /// A network can't be built or run.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A pass through a network can't be made, or did not do what it was asked.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// The tensor library refused an operation.
     #[error("a tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
@@ -134,7 +143,13 @@ impl From<MechanismError> for JobError {
         let message = error.to_string();
         let reason = match error {
             MechanismError::Model(error) => return error.into(),
-            MechanismError::Tensor(error) => return ModelError::Tensors(error).into(),
+            MechanismError::Tensor(error) | MechanismError::Hook(HookError::Tensors(error)) => {
+                return ModelError::Tensors(error).into();
+            }
+            MechanismError::Hook(HookError::Model(error)) => return error.into(),
+            MechanismError::Hook(HookError::Shapes { .. }) => FailureReason::Invalid,
+            // Hook points are named by the questions, not by a sweep.
+            MechanismError::Hook(_) => FailureReason::Bug,
             MechanismError::Invalid(_) | MechanismError::Missing(_) => FailureReason::Invalid,
             MechanismError::Stopped(_) | MechanismError::NotFired(_) => FailureReason::Bug,
         };

@@ -10,7 +10,7 @@ use seedbed_proto::job::Task;
 
 use super::error::TaskError;
 use super::generator::{Bins, Factorial, Item, Pair};
-use super::registry::{Slot, TaskKind, Trial};
+use super::registry::{Counterfactual, Slot, TaskKind, Trial};
 use super::templates::Template;
 use super::templates::ctxdm::{CUE, TEMPLATES, number};
 
@@ -20,6 +20,24 @@ const NAME: &str = "ctxdm";
 const DIMENSIONS: [&str; 2] = ["color", "motion"];
 
 const SHORTCUTS: &[&str] = &["one_dimension", "sum", "global_maximum", "tens_digit"];
+
+const COUNTERFACTUALS: &[Counterfactual] = &[
+    Counterfactual {
+        name: "cue",
+        flips: true,
+        slots: &["cue"],
+    },
+    Counterfactual {
+        name: "rel",
+        flips: true,
+        slots: &["rel_left", "rel_right"],
+    },
+    Counterfactual {
+        name: "irr",
+        flips: false,
+        slots: &["irr_left", "irr_right"],
+    },
+];
 
 struct Ctxdm {
     template: &'static Template,
@@ -85,6 +103,28 @@ impl Ctxdm {
     /// Left and right number of a dimension.
     fn numbers(&self, trial: &Trial, dimension: usize) -> [u32; 2] {
         [0, 1].map(|side| self.bins.lowest() + trial.fills[number(dimension, side)])
+    }
+
+    /// The trial that these fills make: what it is follows from what it shows.
+    fn judged(&self, fills: Vec<u32>) -> Trial {
+        let cue = fills[CUE] as usize;
+        let part = |dimension: usize| {
+            let [left, right] = [0, 1].map(|side| fills[number(dimension, side)]);
+            let bin = self.bins.find(left.abs_diff(right));
+            (
+                right > left,
+                bin.expect("a trial's differences were drawn from the bins"),
+            )
+        };
+        let ((right, rel), (other, irr)) = (part(cue), part(1 - cue));
+        let congruent = right == other;
+        let levels = [cue, usize::from(right), usize::from(congruent), rel, irr];
+        Trial {
+            cell: self.design.encode(levels),
+            fills,
+            right,
+            congruent: Some(congruent),
+        }
     }
 }
 
@@ -191,6 +231,49 @@ impl TaskKind for Ctxdm {
             [IRR, REL]
         };
         vec!["cue", color[0], color[1], motion[0], motion[1]]
+    }
+
+    fn counterfactuals(&self) -> &'static [Counterfactual] {
+        COUNTERFACTUALS
+    }
+
+    fn counterfactual(&self, trial: &Trial, which: &str) -> Option<Trial> {
+        let cue = Self::cue(trial);
+        let mut fills = trial.fills.clone();
+        match which {
+            "cue" if trial.congruent == Some(false) => fills[CUE] = 1 - fills[CUE],
+            "cue" => return None,
+            "rel" => fills.swap(number(cue, 0), number(cue, 1)),
+            "irr" => fills.swap(number(1 - cue, 0), number(1 - cue, 1)),
+            _ => panic!("{NAME} has no counterfactual {which:?}"),
+        }
+        Some(self.judged(fills))
+    }
+
+    fn variables(&self, trial: &Trial) -> Vec<(&'static str, f64)> {
+        let [color, motion] = [0, 1].map(|dimension| self.numbers(trial, dimension));
+        let sign =
+            |[left, right]: [u32; 2]| f64::from(i8::from(right > left) - i8::from(left > right));
+        let truth = |value: bool| f64::from(u8::from(value));
+        vec![
+            ("cue", f64::from(trial.fills[CUE])),
+            ("answer", truth(trial.right)),
+            ("sign_color", sign(color)),
+            ("sign_motion", sign(motion)),
+            ("congruent", truth(sign(color) == sign(motion))),
+            ("color_left", f64::from(color[0])),
+            ("color_right", f64::from(color[1])),
+            ("motion_left", f64::from(motion[0])),
+            ("motion_right", f64::from(motion[1])),
+        ]
+    }
+
+    fn evidence(&self, trial: &Trial) -> Option<[f64; 2]> {
+        let cue = Self::cue(trial);
+        Some([cue, 1 - cue].map(|dimension| {
+            let [left, right] = self.numbers(trial, dimension);
+            f64::from(right) - f64::from(left)
+        }))
     }
 
     fn context(&self, trial: &Trial) -> &'static str {

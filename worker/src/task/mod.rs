@@ -20,7 +20,7 @@ pub mod tokens;
 pub mod words;
 
 pub use error::TaskError;
-pub use registry::{TaskKind, Trial};
+pub use registry::{Counterfactual, TaskKind, Trial};
 pub use words::vocabulary;
 
 use rand::SeedableRng;
@@ -75,6 +75,10 @@ pub struct EvalSplit {
     pub trials: Vec<Trial>,
     /// For each trial what the cue says: "color", "motion".
     pub contexts: Vec<&'static str>,
+    /// For each trial the signed differences [relevant, irrelevant], right − left:
+    /// positive is evidence for the right answer. `None` for tasks without two
+    /// numeric dimensions.
+    pub evidence: Option<Vec<[f64; 2]>>,
     /// For each shortcut its name, and for each trial how often it is right.
     pub shortcuts: Vec<(&'static str, Vec<f32>)>,
 }
@@ -136,6 +140,13 @@ impl Prepared {
         let roles = self.kind.roles(trial).into_iter();
         let last = ("last", self.prompt_len() - 1);
         roles.zip(self.layout.positions()).chain([last]).collect()
+    }
+
+    /// Token ids of any trial's prompt (T).
+    pub fn prompt(&self, trial: &Trial) -> Vec<u32> {
+        let mut ids = Vec::with_capacity(self.prompt_len());
+        self.layout.write(trial, &mut ids);
+        ids
     }
 
     /// The evaluation splits: `val`, then `test_iid`. Fixed by `split_seed`, and
@@ -247,6 +258,7 @@ impl EvalSplit {
             right: trials.iter().map(|trial| u8::from(trial.right)).collect(),
             prompt_len,
             contexts: trials.iter().map(|trial| kind.context(trial)).collect(),
+            evidence: trials.iter().map(|trial| kind.evidence(trial)).collect(),
             shortcuts,
             trials,
         }

@@ -52,6 +52,25 @@ pub trait TaskKind: Send + Sync {
     /// What each slot is to this trial ("rel_left" …), in the order of [`Self::slots`].
     fn roles(&self, trial: &Trial) -> Vec<&'static str>;
 
+    /// The ways to change a trial without changing its length.
+    fn counterfactuals(&self) -> &'static [Counterfactual];
+
+    /// The counterfactual of this name of a trial; `None` where the trial has none
+    /// (a cue cannot turn the answer of a congruent trial).
+    ///
+    /// # Panics
+    /// If the task has no counterfactual of this name: a bug of the caller.
+    fn counterfactual(&self, trial: &Trial, which: &str) -> Option<Trial>;
+
+    /// What a trial holds, for probes: truth values as 0 and 1, signs as −1, 0 and
+    /// 1, numbers as they are. The names are the same for every trial.
+    fn variables(&self, trial: &Trial) -> Vec<(&'static str, f64)>;
+
+    /// The signed differences [relevant, irrelevant] of a trial, right − left:
+    /// positive is evidence for the right answer. `None` for tasks without two
+    /// numeric dimensions.
+    fn evidence(&self, trial: &Trial) -> Option<[f64; 2]>;
+
     /// The context of a trial: what the cue says.
     fn context(&self, trial: &Trial) -> &'static str;
 
@@ -61,6 +80,17 @@ pub trait TaskKind: Send + Sync {
     /// For each shortcut how often it answers this trial right: 1, 0, or one half
     /// where it cannot decide.
     fn shortcut_hits(&self, trial: &Trial) -> Vec<f32>;
+}
+
+/// A way to change a trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counterfactual {
+    /// "cue", "rel", "irr".
+    pub name: &'static str,
+    /// Whether the answer turns; else it stays.
+    pub flips: bool,
+    /// The slots that may change, by their roles ("rel_left" …).
+    pub slots: &'static [&'static str],
 }
 
 /// A place in a template that varies.

@@ -7,7 +7,10 @@ mod curves;
 mod dots;
 mod forest;
 mod frame;
+mod heat;
 mod labels;
+mod mechanism;
+mod profile;
 mod scale;
 mod style;
 mod surface;
@@ -16,6 +19,7 @@ mod svg;
 pub(super) use curves::learning_curves;
 pub(super) use dots::paired_dots;
 pub(super) use forest::forest;
+pub(super) use mechanism::mechanisms;
 pub(super) use style::Styles;
 pub(super) use surface::surface;
 

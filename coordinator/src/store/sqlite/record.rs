@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use seedbed_proto::result::{FailureReason, JobPhase, JobResult, Metric, Provenance};
+use seedbed_proto::result::{FailureReason, JobPhase, JobResult, Metric, Note, Provenance};
 use seedbed_proto::{BlobDigest, JobKey};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
@@ -58,6 +58,13 @@ pub(super) fn check_result(job: JobKey, result: &JobResult) -> Result<(), StoreE
             return bad(format!("artifact {:?} stands there twice", artifact.name));
         }
     }
+    if let Some(note) = result
+        .notes
+        .iter()
+        .find(|note| note.place.is_empty() || note.reason.is_empty())
+    {
+        return bad(format!("the note {note:?} lacks its place or its reason"));
+    }
     Ok(())
 }
 
@@ -105,6 +112,7 @@ pub(super) async fn complete(
             .execute(&mut *conn)
             .await?;
     }
+    insert_notes(conn, held.id, &result.notes).await?;
     end_attempt(conn, &held, "done", "", Some(&provenance), now).await?;
     sqlx::query(
         "UPDATE jobs SET phase = ?2, result_digest = ?3, finished_us = ?4, step = steps,
@@ -177,6 +185,23 @@ async fn insert_metrics(
         insert
             .build()
             .persistent(chunk.len() == METRICS_PER_STATEMENT)
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn insert_notes(
+    conn: &mut SqliteConnection,
+    job_id: i64,
+    notes: &[Note],
+) -> Result<(), StoreError> {
+    for (seq, note) in (0_i64..).zip(notes) {
+        sqlx::query("INSERT INTO notes (job_id, seq, place, reason) VALUES (?, ?, ?, ?)")
+            .bind(job_id)
+            .bind(seq)
+            .bind(&note.place)
+            .bind(&note.reason)
             .execute(&mut *conn)
             .await?;
     }

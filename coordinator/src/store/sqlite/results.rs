@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use seedbed_proto::JobKey;
-use seedbed_proto::result::{Artifact, Metric};
+use seedbed_proto::result::{Artifact, Metric, Note};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::row::{self, parse, signed, to_json, unsigned};
@@ -25,6 +25,7 @@ pub(super) async fn header(
         name: sweep.name,
         yaml,
         runs: vec![],
+        inspections: vec![],
         selections: selections(conn, sweep.id).await?,
         attempts: attempts(conn, sweep.id).await?,
     })
@@ -102,9 +103,11 @@ struct RunRow {
     failure_message: Option<String>,
 }
 
+/// The jobs that stand at a point: runs, or inspections of them.
 pub(super) async fn runs(
     conn: &mut SqliteConnection,
     sweep: &str,
+    inspections: bool,
     from: u64,
     limit: u32,
 ) -> Result<Vec<Run>, StoreError> {
@@ -118,11 +121,12 @@ pub(super) async fn runs(
     let rows: Vec<RunRow> = sqlx::query_as(
         "SELECT s.ordinal, j.id, j.key, s.point, j.phase, j.failure_reason, j.failure_message
          FROM sweep_jobs s JOIN jobs j ON j.id = s.job_id
-         WHERE s.sweep_id = ? AND s.ordinal >= ? AND s.point IS NOT NULL
+         WHERE s.sweep_id = ? AND s.ordinal >= ? AND s.point IS NOT NULL AND (j.kind = 'inspect') = ?
          ORDER BY s.ordinal LIMIT ?",
     )
     .bind(sweep.id)
     .bind(signed(from))
+    .bind(inspections)
     .bind(i64::from(limit))
     .fetch_all(&mut *conn)
     .await?;
@@ -140,6 +144,7 @@ pub(super) async fn runs(
             failure,
             metrics: metrics(conn, row.id, sealed).await?,
             artifacts: row::artifacts(conn, row.id).await?,
+            notes: notes(conn, row.id, sealed).await?,
         });
     }
     Ok(runs)
@@ -212,6 +217,24 @@ async fn metrics(
         .collect()
 }
 
+/// Sealed as metrics are.
+async fn notes(
+    conn: &mut SqliteConnection,
+    job_id: i64,
+    sealed: bool,
+) -> Result<Vec<Note>, StoreError> {
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT place, reason FROM notes
+         WHERE job_id = ? AND NOT (? AND substr(place, 1, 4) = 'test') ORDER BY seq",
+    )
+    .bind(job_id)
+    .bind(sealed)
+    .fetch_all(conn)
+    .await?;
+    let note = |(place, reason)| Note { place, reason };
+    Ok(rows.into_iter().map(note).collect())
+}
+
 /// -1 stands for "none".
 fn index(what: &'static str, value: i64) -> Result<Option<u32>, StoreError> {
     match value {
@@ -269,7 +292,7 @@ pub(super) async fn retain_weights(
         "INSERT INTO unwanted_weights (sweep_id, job_id)
          SELECT DISTINCT s.sweep_id, s.job_id
          FROM sweep_jobs s JOIN jobs j ON j.id = s.job_id
-         WHERE s.sweep_id = ? AND s.point IS NOT NULL AND j.phase = 'done'
+         WHERE s.sweep_id = ? AND s.point IS NOT NULL AND j.kind <> 'inspect' AND j.phase = 'done'
            AND j.key NOT IN (SELECT value FROM json_each(?))",
     )
     .bind(sweep.id)
@@ -287,7 +310,9 @@ pub(super) async fn retain_weights(
            AND NOT EXISTS (
              SELECT 1 FROM job_inputs i JOIN jobs j ON j.id = i.job_id
              WHERE i.input_id = artifacts.job_id
-               AND j.phase IN ('blocked', 'pending', 'running'))",
+               AND (j.phase IN ('blocked', 'pending', 'running')
+                 -- A question that failed may be asked again.
+                 OR (j.kind = 'inspect' AND j.phase IN ('failed', 'cancelled'))))",
     )
     .bind(sweep.id)
     .execute(conn)

@@ -13,7 +13,7 @@ use seedbed_proto::job::{
     CorpusPretrain, DeviceKind, Dtype, Engine, JobSpec, Loss, Ops, Optim, Pretrain, SPEC_VERSION,
     Schedule, Shape, Work,
 };
-use seedbed_proto::result::{FailureReason, JobResult, Metric, Provenance};
+use seedbed_proto::result::{FailureReason, JobResult, Metric, Note, Provenance};
 use seedbed_proto::{BlobDigest, JobKey, LeaseToken, WorkerId};
 use tempfile::TempDir;
 
@@ -33,6 +33,8 @@ struct World {
     workers: BTreeMap<String, WorkerId>,
     leases: BTreeMap<String, Lease>,
     names: BTreeMap<JobKey, String>,
+    /// Whether sweeps that are submitted from here on ask questions.
+    inspects: bool,
 }
 
 /// A job of this name. Its spec differs from those of other names, no more.
@@ -94,6 +96,10 @@ fn result(key: JobKey, variant: f64) -> JobResult {
             Metric::of("test_iid", 100, "accuracy", measured / 2.0),
         ],
         artifacts: vec![],
+        notes: vec![
+            Note::new("val", "too few trials for a fit"),
+            Note::new("test_range", "no single tokens"),
+        ],
     }
 }
 
@@ -110,6 +116,7 @@ impl World {
             workers: BTreeMap::new(),
             leases: BTreeMap::new(),
             names: BTreeMap::new(),
+            inspects: false,
         }
     }
 
@@ -182,6 +189,7 @@ impl World {
             name: sweep.to_owned(),
             yaml: format!("name: {sweep} # {} jobs", jobs.len()),
             files: BTreeMap::new(),
+            inspects: self.inspects,
         };
         let jobs = Box::new(jobs.into_iter());
         self.store.submit_sweep(sweep, jobs, self.now()).await

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::artifacts::{Artifacts, Blobs};
-use crate::results::{Choice, Selection};
+use crate::results::{Choice, Selection, SweepResults};
 
 fn selection(mean: f64) -> Selection {
     Selection {
@@ -50,12 +50,23 @@ async fn test_splits_are_sealed_until_a_selection_is_on_record() {
     assert_eq!(recorded.expect("recorded").version, 1);
     let after = world.store.results("s").await.expect("results");
     assert_eq!(splits(&after), ["val", "val", "test_iid"]);
+    let places = |results: &SweepResults| {
+        let notes = results.runs[0].notes.iter();
+        notes.map(|note| note.place.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        places(&before),
+        ["val"],
+        "a test split's notes are sealed too"
+    );
+    assert_eq!(places(&after), ["val", "test_range"]);
 
     // Bit by bit what was delivered, NaN included.
     let key = after.runs[0].key;
     let back = JobResult {
         metrics: after.runs[0].metrics.clone(),
         artifacts: vec![],
+        notes: after.runs[0].notes.clone(),
     };
     assert_eq!(back.digest(), result(key, 0.0).digest());
     let outcomes: Vec<_> = after.attempts.iter().map(|a| a.outcome.as_str()).collect();

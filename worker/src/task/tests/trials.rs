@@ -117,6 +117,67 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_counterfactual_does_what_it_says_and_nothing_else(
+        seed in any::<u64>(), cell in 0_usize..72,
+        template in prop::sample::select(vec!["T0", "T1", "T2", "T3"]),
+    ) {
+        let prepared = prepare(&spec(template, [0, 99], &DEFAULT_BINS));
+        let kind = prepared.kind();
+        let trial = kind.sample(&mut ChaCha8Rng::seed_from_u64(seed), cell);
+        let before = prepared.prompt(&trial);
+        for which in kind.counterfactuals() {
+            let Some(other) = kind.counterfactual(&trial, which.name) else {
+                prop_assert!(which.name == "cue" && trial.congruent == Some(true));
+                continue;
+            };
+            let after = prepared.prompt(&other);
+            prop_assert_eq!(other.right != trial.right, which.flips);
+            // The reader agrees, and only the slots that are named differ.
+            let seen = &read_rows(template, &after, after.len())[0];
+            prop_assert_eq!(seen.is_right(), other.right);
+            let changed: Vec<_> = (0..before.len()).filter(|&at| before[at] != after[at]).collect();
+            let slots = prepared.slot_positions(&trial);
+            let mut named: Vec<_> = slots
+                .iter()
+                .filter(|(slot, _)| which.slots.contains(slot))
+                .map(|&(_, position)| position)
+                .collect();
+            named.sort_unstable();
+            prop_assert_eq!(changed, named);
+            prop_assert_eq!(kind.group_of(other.cell), kind.item(&other).group);
+            prop_assert_eq!(kind.counterfactual(&other, which.name), Some(trial.clone()));
+        }
+    }
+
+    #[test]
+    fn variables_and_evidence_are_what_a_reader_sees(seed in any::<u64>(), cell in 0_usize..72) {
+        let prepared = prepare(&spec("T0", [0, 99], &DEFAULT_BINS));
+        let trial = prepared.kind().sample(&mut ChaCha8Rng::seed_from_u64(seed), cell);
+        let ids = prepared.prompt(&trial);
+        let seen = &read_rows("T0", &ids, ids.len())[0];
+        let [a, b, c, d] = seen.numbers.map(f64::from);
+        let (color, motion) = ((b - a).signum(), (d - c).signum());
+        let truth = |value: bool| f64::from(u8::from(value));
+        prop_assert_eq!(prepared.kind().variables(&trial), vec![
+            ("cue", truth(seen.cue == "motion")),
+            ("answer", truth(seen.is_right())),
+            ("sign_color", color),
+            ("sign_motion", motion),
+            ("congruent", truth(color == motion)),
+            ("color_left", a),
+            ("color_right", b),
+            ("motion_left", c),
+            ("motion_right", d),
+        ]);
+        let evidence = if seen.cue == "color" { [b - a, d - c] } else { [d - c, b - a] };
+        prop_assert_eq!(prepared.kind().evidence(&trial), Some(evidence));
+    }
+}
+
 #[test]
 fn every_item_has_one_part_and_every_group_its_exact_shares() {
     let kind = registry::build(&spec("T0", [1, 10], &SHORT_BINS)).expect("a spec that can be run");
