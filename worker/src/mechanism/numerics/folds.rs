@@ -58,12 +58,15 @@ pub struct NestedFolds {
 
 impl NestedFolds {
     /// Folds by group, outer and inner. `None` if there are too few groups.
-    pub fn grouped(groups: &[u64], k: usize, seed: impl Fn(&str) -> [u8; 32]) -> Option<Self> {
-        let all: Vec<_> = groups.iter().map(|&group| Some(group)).collect();
-        let outer = grouped(&all, k, seed("outer"))?;
+    pub fn grouped(
+        groups: &[Option<u64>],
+        k: usize,
+        seed: impl Fn(&str) -> [u8; 32],
+    ) -> Option<Self> {
+        let outer = grouped(groups, k, seed("outer"))?;
         let inner = (0..k)
             .map(|fold| {
-                let train: Vec<_> = (all.iter().zip(&outer))
+                let train: Vec<_> = (groups.iter().zip(&outer))
                     .map(|(group, &at)| group.filter(|_| at != Some(fold as u8)))
                     .collect();
                 grouped(&train, k, seed(&format!("inner/{fold}")))
@@ -100,8 +103,8 @@ mod tests {
     #[test]
     fn groups_stay_together_and_folds_are_even() {
         // 40 groups of 1 to 8 rows: 180 rows.
-        let groups: Vec<u64> = (0..40u64)
-            .flat_map(|g| std::iter::repeat_n(g * 7 + 3, 1 + g as usize % 8))
+        let groups: Vec<_> = (0..40u64)
+            .flat_map(|g| std::iter::repeat_n(Some(g * 7 + 3), 1 + g as usize % 8))
             .collect();
         let seed = |name: &str| *blake3::hash(name.as_bytes()).as_bytes();
         let folds = NestedFolds::grouped(&groups, 5, seed).expect("40 groups for 5 folds");
@@ -138,6 +141,6 @@ mod tests {
         assert_eq!(grouped(&groups, 4, [0; 32]), None);
         assert!(grouped(&groups, 3, [0; 32]).is_some_and(|folds| folds[3].is_none()));
         // Enough for the outer folds, too few within one.
-        assert_eq!(NestedFolds::grouped(&[1, 2, 3], 3, |_| [0; 32]), None);
+        assert_eq!(NestedFolds::grouped(&groups[..3], 2, |_| [0; 32]), None);
     }
 }
