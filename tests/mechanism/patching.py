@@ -10,16 +10,16 @@ unprocessed weights (no folding, no centring), in f64. README.md names every ten
 
 import argparse
 import json
-from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import safetensors.torch
 import torch
-import transformer_lens
 import transformers
-from transformer_lens import HookedTransformer, HookedTransformerConfig, patching
-from transformer_lens.pretrained.weight_conversions import convert_gpt2_weights
+from transformer_lens import patching
 from transformers import GPT2Config, GPT2LMHeadModel
+
+from peer import hooked
 
 LAYERS, HEADS, WIDTH, POSITIONS, VOCAB = 3, 2, 12, 10, 31
 PAIRS, TOKENS = 5, 9
@@ -42,24 +42,6 @@ def network():
             else:
                 p.copy_(0.1 * noise)
     return model
-
-
-def hooked(model, dtype=torch.float64):
-    """The same network in TransformerLens, its weights as they are."""
-    c = model.config
-    cfg = HookedTransformerConfig(
-        n_layers=c.n_layer, n_heads=c.n_head, d_model=c.n_embd, d_head=c.n_embd // c.n_head, d_mlp=4 * c.n_embd,
-        n_ctx=c.n_positions, d_vocab=c.vocab_size, act_fn="gelu_new", eps=c.layer_norm_epsilon,
-        normalization_type="LN", original_architecture="GPT2LMHeadModel", dtype=dtype, device="cpu",
-    )
-    net = HookedTransformer(cfg)
-    net.load_and_process_state_dict(
-        convert_gpt2_weights(model, cfg), fold_ln=False, center_writing_weights=False, center_unembed=False, fold_value_biases=False
-    )
-    net = net.to(dtype).eval()
-    for p in net.parameters():
-        p.requires_grad_(False)
-    return net
 
 
 def differences(logits, signs):
@@ -108,7 +90,7 @@ def main(out):
         for position in [1 + row % 2, 5]:
             corrupt[row, position] = (clean[row, position] + 1 + row) % VOCAB
     right = torch.tensor([1, 0, 0, 1, 1])
-    net = hooked(model)
+    net = hooked(model, torch.float64)
     theirs = model.double()(clean).logits.detach()
     assert (net(clean) - theirs).abs().max() < 1e-9, "TransformerLens does not have the network"
     found = maps(net, clean, corrupt, 2.0 * right - 1)
@@ -119,14 +101,9 @@ def main(out):
     (out / "generation_config.json").unlink(missing_ok=True)
     about = dict(
         seed=SEED, torch=torch.__version__.split("+")[0], transformers=transformers.__version__,
-        transformer_lens=transformer_lens.__version__ if hasattr(transformer_lens, "__version__") else version(),
+        transformer_lens=version("transformer_lens"),
     )
     safetensors.torch.save_file(stored, out / "reference.safetensors", {"made": json.dumps(about)})
-
-
-def version():
-    from importlib.metadata import version as of
-    return of("transformer_lens")
 
 
 if __name__ == "__main__":

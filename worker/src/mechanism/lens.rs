@@ -36,7 +36,13 @@ pub fn ask(study: &mut Study<'_>) -> Result<Answer> {
     let net = hooked(study.subject, study.ops, study.device)?;
     let trials = Trials::of(study);
     let layers = net.config().layers;
-    let sites = [Site::ResidPre, Site::Pattern, Site::Z, Site::AttnOut, Site::MlpOut];
+    let sites = [
+        Site::ResidPre,
+        Site::Pattern,
+        Site::Z,
+        Site::AttnOut,
+        Site::MlpOut,
+    ];
     let block = |layer| sites.map(|site| Point::Block(layer, site));
     let reads: Vec<_> = (0..layers).flat_map(block).collect();
     let config = net.config();
@@ -47,7 +53,10 @@ pub fn ask(study: &mut Study<'_>) -> Result<Answer> {
         let ids = trials.prompts(&rows, net.device())?;
         let pass = Pass::new(Start::Ids(&ids), End::Block(layers)).reading(&reads);
         let trace = net.run(&pass)?;
-        let places = rows.clone().map(|trial| Places::of(study, trial)).collect::<Vec<_>>();
+        let places = rows
+            .clone()
+            .map(|trial| Places::of(study, trial))
+            .collect::<Vec<_>>();
         let signs: Vec<_> = rows.clone().map(|i| sign(trials.right[i] == 1)).collect();
         tally.add(&trace, &signs, &places)?;
         (study.pulse)(rows.end as f64 / trials.count() as f64)?;
@@ -132,7 +141,10 @@ impl<'a> Tally<'a> {
             let (weight, bias) = net.output_projection(layer)?;
             let weight = numbers(weight)?; // (C, C)
             Ok(Layer {
-                outward: weight.chunks(direction.len()).map(|row| dot(row, &direction)).collect(),
+                outward: weight
+                    .chunks(direction.len())
+                    .map(|row| dot(row, &direction))
+                    .collect(),
                 outward_bias: dot(&numbers(bias)?, &direction),
                 attn: 0.0,
                 mlp: 0.0,
@@ -170,7 +182,9 @@ impl<'a> Tally<'a> {
         let share = |x: &Tensor| -> Result<f64> {
             let rows = numbers(&last(x)?)?;
             let rows = rows.chunks_exact(c).zip(&weights);
-            Ok(rows.map(|(row, weight)| weight * dot(row, &direction)).sum())
+            Ok(rows
+                .map(|(row, weight)| weight * dot(row, &direction))
+                .sum())
         };
         let get = |layer, site| trace.get(Point::Block(layer, site));
         self.embed += share(get(0, Site::ResidPre)?)?;
@@ -192,7 +206,8 @@ impl<'a> Tally<'a> {
             let rows = numbers(&pattern.narrow(2, queries - 1, 1)?.contiguous()?)?; // (B, H, 1, T)
             for (rows, places) in rows.chunks_exact(heads * t).zip(places) {
                 for (head, row) in sums.heads.iter_mut().zip(rows.chunks_exact(t)) {
-                    let to = |slots: &[usize]| slots.iter().map(|&at| f64::from(row[at])).sum::<f64>();
+                    let to =
+                        |slots: &[usize]| slots.iter().map(|&at| f64::from(row[at])).sum::<f64>();
                     head[1] += to(&places.relevant);
                     head[2] += to(&places.irrelevant);
                     head[3] += entropy(row);
@@ -212,7 +227,9 @@ impl<'a> Tally<'a> {
         }
         self.ld = self.lens[self.layers.len()][0];
         self.count += signs.len() as f64;
-        self.has_slots |= places.iter().any(|p| !p.relevant.is_empty() && !p.irrelevant.is_empty());
+        self.has_slots |= places
+            .iter()
+            .any(|p| !p.relevant.is_empty() && !p.irrelevant.is_empty());
         Ok(())
     }
 
@@ -238,10 +255,15 @@ impl<'a> Tally<'a> {
         }
         let accuracies: Vec<_> = self.lens.iter().map(|[_, right]| mean(*right)).collect();
         let decided = decision_depth(&accuracies);
-        out.push("lens.decision_depth", At::WHOLE, decided.map_or(f64::NAN, |d| d as f64));
+        out.push(
+            "lens.decision_depth",
+            At::WHOLE,
+            decided.map_or(f64::NAN, |d| d as f64),
+        );
         if decided.is_none() {
             let last = accuracies.last().copied().unwrap_or(f64::NAN);
-            let reason = format!("the network itself is right in {last:.3} of the trials, not {DECIDED}");
+            let reason =
+                format!("the network itself is right in {last:.3} of the trials, not {DECIDED}");
             out.note("lens.decision_depth", reason);
         }
 
@@ -284,7 +306,11 @@ fn dot(x: &[f32], y: &[f64]) -> f64 {
 fn scale(row: &[f32], epsilon: f64) -> f64 {
     let n = row.len() as f64;
     let mean = row.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
-    let variance = row.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
+    let variance = row
+        .iter()
+        .map(|&x| (f64::from(x) - mean).powi(2))
+        .sum::<f64>()
+        / n;
     (variance + epsilon).sqrt()
 }
 

@@ -8,8 +8,11 @@
 //! `pub fn ask(study: &mut Study<'_>) -> Result<Answer, MechanismError>`, a line
 //! in [`ask`], and a figure in the coordinator's `report/figure/`.
 
+mod activations;
 pub mod drift;
 mod lens;
+mod missing;
+pub mod numerics;
 pub mod patching;
 mod probes;
 mod readout;

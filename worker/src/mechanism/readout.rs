@@ -17,12 +17,7 @@ const BATCH: usize = 256;
 
 /// The subject's network.
 pub(super) fn hooked(subject: &Subject, ops: Ops, device: &Device) -> Result<Hooked> {
-    Ok(Hooked::new(
-        &subject.config,
-        &subject.weights,
-        ops,
-        device,
-    )?)
+    Ok(Hooked::new(&subject.config, &subject.weights, ops, device)?)
 }
 
 /// Prompts that are shown, and which side of each is right.
@@ -65,7 +60,9 @@ impl<'a> Trials<'a> {
     pub fn batches(&self, floats: usize, bytes: u64) -> impl Iterator<Item = Range<usize>> + use<> {
         let fit = (bytes / (4 * floats.max(1)) as u64).clamp(1, BATCH as u64) as usize;
         let count = self.count();
-        (0..count).step_by(fit).map(move |from| from..count.min(from + fit))
+        (0..count)
+            .step_by(fit)
+            .map(move |from| from..count.min(from + fit))
     }
 
     /// The prompts of some trials: (B, T) u32.
@@ -92,7 +89,9 @@ impl<'a> Trials<'a> {
         let mut lds = Vec::with_capacity(self.count());
         for rows in self.batches(floats(net, self.len), bytes) {
             let ids = self.prompts(&rows, net.device())?;
-            let out = net.run(&Pass::new(Start::Ids(&ids), End::Last).editing(edits))?.out;
+            let out = net
+                .run(&Pass::new(Start::Ids(&ids), End::Last).editing(edits))?
+                .out;
             lds.extend(self.ld(net, &rows, &out)?);
             pulse()?;
         }

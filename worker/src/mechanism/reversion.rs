@@ -61,7 +61,12 @@ pub fn ask(study: &mut Study<'_>) -> Result<Answer> {
         for (layer, [attn, mlp]) in means.iter().enumerate() {
             let place = Some(layer);
             let both = [attn.clone(), mlp.clone()];
-            sums.add("ablation.block", place, None, batch.edited(&net, layer, &both)?);
+            sums.add(
+                "ablation.block",
+                place,
+                None,
+                batch.edited(&net, layer, &both)?,
+            );
             let sum = batch.edited(&net, layer, &both[..1])?;
             sums.add("ablation.attn", place, None, sum);
             let sum = batch.edited(&net, layer, &both[1..])?;
@@ -126,6 +131,13 @@ fn means(
         let mean = (sum / trials.count() as f64)?.to_dtype(DType::F32)?;
         Ok(Edit::new(*point, mean))
     };
-    let edits = points.iter().zip(sums).map(mean).collect::<Result<Vec<_>>>()?;
-    Ok(edits.chunks_exact(2).map(|pair| [pair[0].clone(), pair[1].clone()]).collect())
+    let edits = points
+        .iter()
+        .zip(sums)
+        .map(mean)
+        .collect::<Result<Vec<_>>>()?;
+    Ok(edits
+        .chunks_exact(2)
+        .map(|pair| [pair[0].clone(), pair[1].clone()])
+        .collect())
 }

@@ -35,7 +35,12 @@ pub(super) fn floats_of_batch(net: &Hooked, len: usize) -> usize {
 
 impl<'a> Batch<'a> {
     /// Runs both networks over some trials.
-    pub fn new(trials: Trials<'a>, rows: Range<usize>, net: &Hooked, other: &Hooked) -> Result<Self> {
+    pub fn new(
+        trials: Trials<'a>,
+        rows: Range<usize>,
+        net: &Hooked,
+        other: &Hooked,
+    ) -> Result<Self> {
         let ids = trials.prompts(&rows, net.device())?;
         Ok(Self {
             ours: streams(net, &ids)?,
@@ -119,7 +124,9 @@ impl Sums {
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, Option<usize>, Option<usize>, f64)> {
-        self.0.iter().map(|(&(name, layer, head), &sum)| (name, layer, head, sum))
+        self.0
+            .iter()
+            .map(|(&(name, layer, head), &sum)| (name, layer, head, sum))
     }
 
     /// The curves that any two networks have: `block` (layer), and `suffix` and
@@ -201,11 +208,17 @@ fn t_975(freedom: f64) -> f64 {
         (z.powi(3) + z) / 4.0,
         (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0,
         (3.0 * z.powi(7) + 19.0 * z.powi(5) + 17.0 * z.powi(3) - 15.0 * z) / 384.0,
-        (79.0 * z.powi(9) + 776.0 * z.powi(7) + 1482.0 * z.powi(5) - 1920.0 * z.powi(3) - 945.0 * z)
+        (79.0 * z.powi(9) + 776.0 * z.powi(7) + 1482.0 * z.powi(5)
+            - 1920.0 * z.powi(3)
+            - 945.0 * z)
             / 92160.0,
     ];
     let powers = (1..).map(|i| freedom.powi(-i));
-    z + terms.into_iter().zip(powers).map(|(term, power)| term * power).sum::<f64>()
+    z + terms
+        .into_iter()
+        .zip(powers)
+        .map(|(term, power)| term * power)
+        .sum::<f64>()
 }
 
 #[cfg(test)]
@@ -220,7 +233,11 @@ mod tests {
             (30.0, 2.042_272, 1e-6),
             (1000.0, 1.962_339, 1e-6),
         ] {
-            assert!((t_975(freedom) - expect).abs() < within, "{freedom}: {}", t_975(freedom));
+            assert!(
+                (t_975(freedom) - expect).abs() < within,
+                "{freedom}: {}",
+                t_975(freedom)
+            );
         }
     }
 

@@ -47,7 +47,9 @@ pub fn ask(study: &mut Study<'_>) -> Result<Answer> {
             let pulse = &mut *study.pulse;
             let from = at as f64 / lines as f64;
             let mut pulse = |done: f64| pulse(from + done / lines as f64);
-            let ld = transplant(&net, &other, trials, bytes, &mut lost, &mut |d| pulse(0.5 * d))?;
+            let ld = transplant(&net, &other, trials, bytes, &mut lost, &mut |d| {
+                pulse(0.5 * d)
+            })?;
             if !ld.excludes_zero() {
                 out.note(&format!("transplant.{pairing}"), ld.why_undefined());
             }
@@ -71,7 +73,10 @@ pub fn ask(study: &mut Study<'_>) -> Result<Answer> {
         let from = at as f64 / lines as f64;
         let mut pulse = |done: f64| pulse(from + done / lines as f64);
         let line = line(&base, &net, trials, bytes, &mut pulse)?;
-        lines_of.entry(study.base_pairing.clone()).or_default().push(line);
+        lines_of
+            .entry(study.base_pairing.clone())
+            .or_default()
+            .push(line);
     }
     for (pairing, lines) in lines_of {
         put(&mut out, &pairing, &lines);
@@ -158,9 +163,8 @@ fn barrier(line: &Line) -> f64 {
 }
 
 fn put(out: &mut Rows, pairing: &str, lines: &[Line]) {
-    let mean = |value: &dyn Fn(&Line) -> f64| {
-        lines.iter().map(value).sum::<f64>() / lines.len() as f64
-    };
+    let mean =
+        |value: &dyn Fn(&Line) -> f64| lines.iter().map(value).sum::<f64>() / lines.len() as f64;
     for (measure, name) in ["loss", "accuracy"].into_iter().enumerate() {
         for step in 0..=STEPS as usize {
             let alpha = format!("{:.1}", step as f64 / f64::from(STEPS));
@@ -182,6 +186,10 @@ mod tests {
         let line = |losses: &[f64]| losses.iter().map(|&l| [l, 0.0]).collect::<Line>();
         assert_eq!(barrier(&line(&[1.0, 2.0, 3.0])), 0.0);
         assert_eq!(barrier(&line(&[1.0, 5.0, 3.0])), 3.0);
-        assert_eq!(barrier(&line(&[4.0, 1.0, 2.0])), 0.0, "a valley is no barrier");
+        assert_eq!(
+            barrier(&line(&[4.0, 1.0, 2.0])),
+            0.0,
+            "a valley is no barrier"
+        );
     }
 }

@@ -198,7 +198,11 @@ fn attention_of_the_last_queries_is_that_of_all() {
             let last = |x: &Tensor| x.narrow(1, t - queries, queries).expect("rows");
             let expect = list(&last(&all).contiguous().expect("dense"));
             let fused = attend(Ops::Fused, &last(&q), &k, &v, heads).expect("fused");
-            assert_eq!(list(&fused), expect, "the last {queries} of {t}, to the bit");
+            assert_eq!(
+                list(&fused),
+                expect,
+                "the last {queries} of {t}, to the bit"
+            );
             let composite = attend(Ops::Composite, &last(&q), &k, &v, heads).expect("composite");
             close(&composite, &fused, 1e-5, "attend");
         }

@@ -3,7 +3,7 @@
 use candle_core::{D, Tensor};
 
 use super::point::Axes;
-use super::{Hooked, HookError, Point, Result};
+use super::{HookError, Hooked, Point, Result};
 
 /// Replaces an activation, or a part of it, by a value.
 ///
@@ -118,7 +118,13 @@ impl Edit {
     }
 
     /// Changes `x`, which begins at position `first`; its value begins at `from`.
-    pub(super) fn apply(&self, x: &Tensor, heads: usize, from: usize, first: usize) -> Result<Tensor> {
+    pub(super) fn apply(
+        &self,
+        x: &Tensor,
+        heads: usize,
+        from: usize,
+        first: usize,
+    ) -> Result<Tensor> {
         let (axis, batch) = (self.axis(), x.dim(0)?);
         let Some(positions) = &self.positions else {
             return self.of_head(x, &self.whole(batch, from, first)?, heads);

@@ -158,7 +158,12 @@ impl Linear {
 }
 
 /// `ours`, with a range (from, count) of `theirs` along an axis.
-fn mixed(ours: &Tensor, theirs: &Tensor, axis: usize, (from, count): (usize, usize)) -> Result<Tensor> {
+fn mixed(
+    ours: &Tensor,
+    theirs: &Tensor,
+    axis: usize,
+    (from, count): (usize, usize),
+) -> Result<Tensor> {
     let end = from + count;
     let parts = [
         ours.narrow(axis, 0, from)?,

@@ -54,7 +54,13 @@ impl Past {
     }
 
     /// Those of a layer before position `from`, in front of the window's own.
-    pub(super) fn before(&self, layer: usize, part: usize, own: &Tensor, from: usize) -> Result<Tensor> {
+    pub(super) fn before(
+        &self,
+        layer: usize,
+        part: usize,
+        own: &Tensor,
+        from: usize,
+    ) -> Result<Tensor> {
         let (b, _, c) = own.dims3()?;
         let expected = vec![b, from, c];
         let found = self.layers.get(&layer).map(|parts| &parts[part]);

@@ -193,9 +193,17 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_told_with_those_that_there_are() {
-        for name in ["blocks.1.hook_z", "blocks.x.attn.hook_z", "hook_resid_pre", ""] {
+        for name in [
+            "blocks.1.hook_z",
+            "blocks.x.attn.hook_z",
+            "hook_resid_pre",
+            "",
+        ] {
             let error = name.parse::<Point>().expect_err("unknown").to_string();
-            assert!(error.starts_with(&format!("no hook point {name:?}")), "{error}");
+            assert!(
+                error.starts_with(&format!("no hook point {name:?}")),
+                "{error}"
+            );
             assert!(error.contains("blocks.LAYER.attn.hook_z"), "{error}");
         }
     }

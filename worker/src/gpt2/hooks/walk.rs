@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 
-use super::{
-    End, HookError, Hooked, Linear, Norm, Pass, Past, Point, Result, Site, Start, Trace,
-};
+use super::{End, HookError, Hooked, Linear, Norm, Pass, Past, Point, Result, Site, Start, Trace};
 use crate::ops;
 
 struct Walk<'a> {
@@ -42,7 +40,12 @@ pub(super) fn run(net: &Hooked, pass: &Pass<'_>) -> Result<Trace> {
         normed: None,
     };
     let out = walk.all(layer, to)?;
-    if let Some((edit, _)) = pass.edits.iter().zip(&walk.fired).find(|(_, fired)| !**fired) {
+    if let Some((edit, _)) = pass
+        .edits
+        .iter()
+        .zip(&walk.fired)
+        .find(|(_, fired)| !**fired)
+    {
         let point = edit.point.to_string();
         return Err(HookError::NotFired { point });
     }
@@ -131,7 +134,13 @@ impl Walk<'_> {
             first = to - 1;
         }
         let net = self.net;
-        let out = self.norm(&net.ln_f, Point::FinalScale, Point::FinalNormalized, &x, first)?;
+        let out = self.norm(
+            &net.ln_f,
+            Point::FinalScale,
+            Point::FinalNormalized,
+            &x,
+            first,
+        )?;
         match self.pass.end {
             End::Last => Ok(out.squeeze(1)?), // (B, C)
             _ => Ok(out),
@@ -142,7 +151,13 @@ impl Walk<'_> {
     fn only_last(&self, layer: usize) -> bool {
         let reads_of_all = |point: &Point| {
             // What enters, and keys and values, are there for all positions anyway.
-            let anyway = [Site::ResidPre, Site::Ln1Scale, Site::Ln1Normalized, Site::K, Site::V];
+            let anyway = [
+                Site::ResidPre,
+                Site::Ln1Scale,
+                Site::Ln1Normalized,
+                Site::K,
+                Site::V,
+            ];
             matches!(point, Point::Block(l, site) if *l == layer && !anyway.contains(site))
         };
         self.pass.end == End::Last
@@ -155,7 +170,10 @@ impl Walk<'_> {
         let (b, w) = ids.dims2()?;
         let c = net.config.width;
         let wpe = net.wpe.narrow(0, from, w)?.contiguous()?; // (W, C)
-        if ![Point::Embed, Point::PosEmbed].iter().any(|&p| self.is_hooked(p)) {
+        if ![Point::Embed, Point::PosEmbed]
+            .iter()
+            .any(|&p| self.is_hooked(p))
+        {
             return Ok(ops::embed(net.ops, ids, &net.wte, &wpe)?); // (B, W, C)
         }
         let tokens = self.make(Point::Embed, from, |_| {
@@ -308,7 +326,11 @@ impl Walk<'_> {
         compute: impl FnOnce(&mut Self) -> Result<Tensor>,
     ) -> Result<Tensor> {
         let pass = self.pass;
-        let mut edits = pass.edits.iter().enumerate().filter(|(_, e)| e.point == point);
+        let mut edits = pass
+            .edits
+            .iter()
+            .enumerate()
+            .filter(|(_, e)| e.point == point);
         let mut x = match edits.clone().next() {
             Some((i, edit)) if edit.is_whole() => {
                 self.fired[i] = true;

@@ -83,7 +83,10 @@ pub fn ask(study: &mut Study<'_>) -> Result<Answer, MechanismError> {
         }
     }
     if !unmoved.is_empty() {
-        let reason = format!("nothing moved in {}: what has no size has no rank", unmoved.join(", "));
+        let reason = format!(
+            "nothing moved in {}: what has no size has no rank",
+            unmoved.join(", ")
+        );
         out.note("drift.stable_rank", reason);
     }
     Ok(out.finish())
@@ -159,7 +162,10 @@ fn components(config: &Config, weights: &Weights) -> Vec<Component> {
     let end = |name, tensors: &[&str]| Component {
         name,
         layer: None,
-        parts: tensors.iter().map(|&tensor| whole(tensor.to_owned())).collect(),
+        parts: tensors
+            .iter()
+            .map(|&tensor| whole(tensor.to_owned()))
+            .collect(),
     };
     all.push(end("wte", &[WTE]));
     all.push(end("wpe", &[WPE]));

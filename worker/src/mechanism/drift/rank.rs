@@ -25,7 +25,9 @@ fn gram(a: &[f64], columns: usize, x: &[f64]) -> Vec<f64> {
     let mut out = vec![0.0; columns];
     for row in a.chunks_exact(columns) {
         let along = dot(row, x);
-        out.iter_mut().zip(row).for_each(|(out, v)| *out += along * v);
+        out.iter_mut()
+            .zip(row)
+            .for_each(|(out, v)| *out += along * v);
     }
     out
 }
@@ -95,7 +97,11 @@ fn largest_of_tridiagonal(diagonal: &[f64], beside: &[f64]) -> f64 {
     let all_below = |x: f64| {
         let mut pivot = 1.0;
         (0..n).all(|i| {
-            let above = if i > 0 { beside[i - 1].powi(2) / pivot } else { 0.0 };
+            let above = if i > 0 {
+                beside[i - 1].powi(2) / pivot
+            } else {
+                0.0
+            };
             pivot = diagonal[i] - x - above;
             pivot < 0.0
         })
@@ -131,12 +137,18 @@ mod tests {
 
     #[test]
     fn known_ranks() {
-        let outer: Vec<f64> = (0..35).map(|i| noise(7)[i / 5] * noise(20)[10 + i % 5]).collect();
+        let outer: Vec<f64> = (0..35)
+            .map(|i| noise(7)[i / 5] * noise(20)[10 + i % 5])
+            .collect();
         check(&outer, 5, 1.0);
         let identity: Vec<f64> = (0..64).map(|i| f64::from(u8::from(i % 9 == 0))).collect();
         check(&identity, 8, 8.0);
         // Singular values 3, 2, 1.
-        check(&[0.0, 3.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, -1.0], 3, 14.0 / 9.0);
+        check(
+            &[0.0, 3.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, -1.0],
+            3,
+            14.0 / 9.0,
+        );
         check(&[5.0], 1, 1.0);
         assert_eq!(stable_rank(&[0.0; 6], 3), None);
     }
@@ -152,9 +164,21 @@ mod tests {
         let other = stable_rank(&transposed, rows).expect("not 0");
         assert!((one / other - 1.0).abs() < 1e-9, "{one} and {other}");
         let size = 120;
-        let diagonal = |i: usize| if i == 77 { 1.001 } else { 1.0 - 1e-3 * (i % 7) as f64 };
+        let diagonal = |i: usize| {
+            if i == 77 {
+                1.001
+            } else {
+                1.0 - 1e-3 * (i % 7) as f64
+            }
+        };
         let a: Vec<f64> = (0..size * size)
-            .map(|i| if i % (size + 1) == 0 { diagonal(i / size) } else { 0.0 })
+            .map(|i| {
+                if i % (size + 1) == 0 {
+                    diagonal(i / size)
+                } else {
+                    0.0
+                }
+            })
             .collect();
         let squares: f64 = (0..size).map(|i| diagonal(i).powi(2)).sum();
         check(&a, size, squares / 1.001f64.powi(2));

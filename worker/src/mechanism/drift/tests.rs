@@ -7,7 +7,9 @@ use crate::gpt2::tests::{config, lively};
 
 fn of(all: &[Moved], name: &str, layer: Option<usize>) -> f64 {
     let found = all.iter().find(|m| m.name == name && m.layer == layer);
-    found.unwrap_or_else(|| panic!("no {name} of {layer:?}")).relative
+    found
+        .unwrap_or_else(|| panic!("no {name} of {layer:?}"))
+        .relative
 }
 
 #[test]
@@ -19,7 +21,12 @@ fn what_did_not_move_has_no_drift_and_what_grew_by_half_has_one_half() {
         let grown: Tensor = (&before[name] * 1.5).expect("scaled");
         after.insert(name.to_owned(), grown);
     };
-    for name in ["h.1.attn.c_proj.weight", "h.1.attn.c_proj.bias", "h.2.ln_2.weight", "wpe.weight"] {
+    for name in [
+        "h.1.attn.c_proj.weight",
+        "h.1.attn.c_proj.bias",
+        "h.2.ln_2.weight",
+        "wpe.weight",
+    ] {
         grow(name);
     }
     let all = drift(&config, &before, &after).expect("of one shape");

@@ -71,7 +71,9 @@ impl Chunk<'_> {
         // The pass itself, and the past of every layer, once more where it is joined.
         let past = 2 * (layers + 1) * t * self.net.config().width;
         let bytes = 4 * (floats(self.net, window) + past) as u64;
-        let most = ((self.bytes / bytes) as usize).min(ROWS.div_ceil(window)).max(1);
+        let most = ((self.bytes / bytes) as usize)
+            .min(ROWS.div_ceil(window))
+            .max(1);
         let mut batch: Vec<Piece> = vec![];
         let mut size = 0;
         for mut piece in pieces {

@@ -24,12 +24,7 @@ use crate::mechanism::readout::deltas;
 type Result<T> = std::result::Result<T, MechanismError>;
 
 /// Sites of the stream, patched by layer and slot.
-pub const STREAM: [Site; 4] = [
-    Site::ResidPre,
-    Site::ResidMid,
-    Site::AttnOut,
-    Site::MlpOut,
-];
+pub const STREAM: [Site; 4] = [Site::ResidPre, Site::ResidMid, Site::AttnOut, Site::MlpOut];
 
 /// Sites of a head, patched by layer and head, at all positions.
 pub const HEADS: [Site; 5] = [Site::Z, Site::Q, Site::K, Site::V, Site::Pattern];
@@ -127,7 +122,8 @@ impl Chunk<'_> {
     fn all(&mut self, sites: &[Site], pulse: &mut dyn FnMut(f64) -> Result<()>) -> Result<()> {
         let side = |i: usize| {
             let lds = self.runs[i].deltas.iter().zip(self.rows.clone());
-            lds.map(|(delta, pair)| self.pairs.sign(pair) * delta).collect::<Vec<_>>()
+            lds.map(|(delta, pair)| self.pairs.sign(pair) * delta)
+                .collect::<Vec<_>>()
         };
         let (clean, corrupt) = (side(0), side(1));
         self.maps.clean.extend(clean);
@@ -224,7 +220,10 @@ impl Chunk<'_> {
         // Attention is replaced by all of these edits, so that no past is read.
         let past = Past::default();
         let pass = Pass::new(Start::Stream(&enters, layer), End::Block(layer + 1));
-        Ok(self.net.run(&pass.window(position, &past).editing(&edits))?.out)
+        Ok(self
+            .net
+            .run(&pass.window(position, &past).editing(&edits))?
+            .out)
     }
 
     /// From new rows at `position` of the stream that enters `layer` to Δ.
@@ -257,7 +256,11 @@ impl Chunk<'_> {
         let t = self.pairs.len;
         // In the last block only the last query is read.
         let only_last = layer + 1 == config.layers && ![Site::K, Site::V].contains(&site);
-        let first = if only_last { t - 1 } else { self.pairs.first_difference(&self.rows) };
+        let first = if only_last {
+            t - 1
+        } else {
+            self.pairs.first_difference(&self.rows)
+        };
         let axis = if site == Site::Pattern { 2 } else { 1 };
         let every: Vec<u32> = (0..self.rows.len() as u32).collect();
         let mut pieces = vec![];
@@ -293,7 +296,13 @@ impl Chunk<'_> {
     }
 
     /// From a new activation of a head's site, from position `first` on, to Δ.
-    fn finish_heads(&self, site: Site, layer: usize, first: usize, batch: &[Piece]) -> Result<Vec<f64>> {
+    fn finish_heads(
+        &self,
+        site: Site,
+        layer: usize,
+        first: usize,
+        batch: &[Piece],
+    ) -> Result<Vec<f64>> {
         let window = first..self.pairs.len;
         let new = cat(batch.iter().map(|piece| Ok(piece.new.clone())))?;
         let mut edits = vec![Edit::new(Point::Block(layer, site), new)];
@@ -310,7 +319,10 @@ impl Chunk<'_> {
         let x = self.of_recipients(batch, layer, Site::ResidPre, window)?;
         let past = self.past(batch, layer, first)?;
         let pass = Pass::new(Start::Stream(&x, layer), End::Last);
-        let out = self.net.run(&pass.window(first, &past).editing(&edits))?.out;
+        let out = self
+            .net
+            .run(&pass.window(first, &past).editing(&edits))?
+            .out;
         deltas(self.net, &out, self.answers)
     }
 
@@ -326,7 +338,10 @@ impl Chunk<'_> {
         cat(batch.iter().map(|piece| {
             let [to, _] = self.sides(piece.direction);
             let all = to.get(layer, site);
-            rows(&all.narrow(1, positions.start, positions.len())?, &piece.which)
+            rows(
+                &all.narrow(1, positions.start, positions.len())?,
+                &piece.which,
+            )
         }))
     }
 
@@ -352,7 +367,13 @@ impl Chunk<'_> {
 }
 
 /// `one`, with a range of `other` along an axis.
-fn with_range(one: &Tensor, other: &Tensor, axis: usize, from: usize, count: usize) -> Result<Tensor> {
+fn with_range(
+    one: &Tensor,
+    other: &Tensor,
+    axis: usize,
+    from: usize,
+    count: usize,
+) -> Result<Tensor> {
     let end = from + count;
     let parts = [
         one.narrow(axis, 0, from)?,

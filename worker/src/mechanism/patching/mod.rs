@@ -119,13 +119,14 @@ fn undefined(net: &Hooked, pairs: &Pairs) -> Maps {
             head,
             slot,
         };
-        let stream = STREAM.into_iter().flat_map(|site| {
-            (0..pairs.slots.len()).map(move |slot| cell(site, None, Some(slot)))
-        });
+        let stream = STREAM
+            .into_iter()
+            .flat_map(|site| (0..pairs.slots.len()).map(move |slot| cell(site, None, Some(slot))));
         let heads = HEADS
             .into_iter()
             .flat_map(|site| (0..heads).map(move |head| cell(site, Some(head), None)));
-        maps.cells.extend(stream.chain(heads).map(|cell| (cell, [f64::NAN; 2])));
+        maps.cells
+            .extend(stream.chain(heads).map(|cell| (cell, [f64::NAN; 2])));
     }
     maps
 }

@@ -55,7 +55,10 @@ impl Pairs {
                 self.slots.len() - 1
             }
         };
-        let places = places.into_iter().map(|(name, at)| (slot(name), at)).collect();
+        let places = places
+            .into_iter()
+            .map(|(name, at)| (slot(name), at))
+            .collect();
         self.places.push(places);
     }
 
@@ -94,7 +97,10 @@ impl Pairs {
         pulse: &mut dyn FnMut() -> Result<(), MechanismError>,
     ) -> Result<Vec<usize>, MechanismError> {
         let mut both = vec![true; self.count()];
-        for (ids, right) in [(&self.clean, &self.right), (&self.corrupt, &self.corrupt_right)] {
+        for (ids, right) in [
+            (&self.clean, &self.right),
+            (&self.corrupt, &self.corrupt_right),
+        ] {
             let trials = Trials {
                 ids,
                 len: self.len,
