@@ -135,9 +135,6 @@ pub enum MechanismError {
     /// An intervention did not do what its definition demands.
     #[error("{0}: the intervention did not take place")]
     NotFired(String),
-    /// The question has no implementation yet.
-    #[error("the question {0} has no implementation yet")]
-    Missing(Question),
 }
 
 impl From<MechanismError> for JobError {
@@ -152,7 +149,7 @@ impl From<MechanismError> for JobError {
             MechanismError::Hook(HookError::Shapes { .. }) => FailureReason::Invalid,
             // Hook points are named by the questions, not by a sweep.
             MechanismError::Hook(_) => FailureReason::Bug,
-            MechanismError::Invalid(_) | MechanismError::Missing(_) => FailureReason::Invalid,
+            MechanismError::Invalid(_) => FailureReason::Invalid,
             MechanismError::Stopped(_) | MechanismError::NotFired(_) => FailureReason::Bug,
         };
         Self::new(reason, message)
