@@ -84,7 +84,10 @@ impl<'a> Scene<'a> {
 }
 
 /// A cell's values of a metric.
-fn of<'a>(cell: &'a Cell, name: &str) -> impl Iterator<Item = (&'a MetricId, &'a Summary)> {
+fn of<'a>(
+    cell: &'a Cell,
+    name: &str,
+) -> impl Iterator<Item = (&'a MetricId, &'a Summary)> + use<'a> {
     let name = name.to_owned();
     cell.summaries.iter().filter(move |(id, _)| id.name == name)
 }
