@@ -8,8 +8,8 @@ use super::*;
 #[tokio::test]
 async fn questions_are_due_once_the_runs_have_ended_and_survive_a_kill() {
     check(
-        "study s: a b
-         submit other: c
+        "study s: a b         => jobs=2 new=2 done=0
+         submit other: c      => jobs=1 new=1 done=0
          due                  =>
          acquire w1 3         => a@1 b@1 c@1
          complete a@1         => new
@@ -38,7 +38,7 @@ async fn questions_are_due_once_the_runs_have_ended_and_survive_a_kill() {
 #[tokio::test]
 async fn a_submission_or_a_retry_makes_them_due_again_and_nothing_is_asked_twice() {
     check(
-        "study s: a b
+        "study s: a b         => jobs=2 new=2 done=0
          acquire w1 2         => a@1 b@1
          complete a@1         => new
          fail b@1 invalid     => failed
@@ -63,7 +63,7 @@ async fn a_submission_or_a_retry_makes_them_due_again_and_nothing_is_asked_twice
 #[tokio::test]
 async fn a_cancelled_sweep_asks_nothing() {
     check(
-        "study s: a b
+        "study s: a b         => jobs=2 new=2 done=0
          acquire w1 1         => a@1
          complete a@1         => new
          cancel s             => 1
@@ -81,7 +81,7 @@ async fn a_cancelled_sweep_asks_nothing() {
 #[tokio::test]
 async fn what_is_no_longer_asked_leaves_the_queue() {
     check(
-        "study s: a
+        "study s: a           => jobs=1 new=1 done=0
          acquire w1 1         => a@1
          complete a@1         => new
          ask s: q<a r<a       => listed
