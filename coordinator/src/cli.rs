@@ -13,6 +13,7 @@ mod dispatch;
 pub use dispatch::{Verdict, dispatch, explain};
 
 pub mod aggregate;
+mod arrays;
 pub mod client;
 pub mod expand;
 pub mod gc;

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod growth;
+pub mod inspection;
 pub mod lease;
 pub mod lifecycle;
 pub mod local_workers;

@@ -10,6 +10,8 @@ use seedbed_proto::{JobKey, SweepId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::inspection::{AT, QUESTION, STEP};
+
 /// A point of a sweep: axis → value. `seed`, `init`, `frozen` and
 /// `learning_rate` are always there; other axes stand under their path in the
 /// sweep file (`train.batch`, `task.template`). Values are as in the file:
@@ -27,6 +29,10 @@ pub struct SweepResults {
     pub yaml: String,
     /// Every `train` job of the sweep, in the sweep's order.
     pub runs: Vec<Run>,
+    /// Every `inspect` job of the sweep, in the sweep's order. Its point is that of
+    /// the run that it is about, with `question`, `at` and `step` beside it. There
+    /// are none before a selection is on record.
+    pub inspections: Vec<Run>,
     /// Selection records, oldest first. While there is none, no run carries
     /// metrics or notes of a test split.
     pub selections: Vec<Selection>,
@@ -34,7 +40,29 @@ pub struct SweepResults {
     pub attempts: Vec<Attempt>,
 }
 
-/// One run: a train job of the sweep.
+impl SweepResults {
+    /// The same with what was found inside each run's networks among its metrics,
+    /// under the step of the weights.
+    pub fn answered(&self) -> Self {
+        let mut answered = self.clone();
+        let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let text = |point: &Point| Value::from_iter(point.clone()).to_string();
+        for (place, run) in self.runs.iter().enumerate() {
+            places.entry(text(&run.point)).or_default().push(place);
+        }
+        for inspection in &self.inspections {
+            let mut point = inspection.point.clone();
+            point.retain(|axis, _| !matches!(axis.as_str(), QUESTION | AT | STEP));
+            for place in places.get(&text(&point)).into_iter().flatten() {
+                let metrics = inspection.metrics.iter().cloned();
+                answered.runs[*place].metrics.extend(metrics);
+            }
+        }
+        answered
+    }
+}
+
+/// One run: a train job of the sweep, or an inspect job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
     /// Position in the sweep.

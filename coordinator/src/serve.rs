@@ -258,6 +258,7 @@ async fn expire(coordinator: Arc<Coordinator>, stop: CancellationToken) {
             _ = ticks.tick() => {
                 coordinator.expire().await;
                 coordinator.grow_all().await;
+                coordinator.follow_up().await;
             }
         }
     }

@@ -332,11 +332,13 @@ impl Coordinator {
         })
     }
 
-    /// Where a sweep stands.
+    /// Where a sweep stands. One whose runs have just settled and that asks
+    /// questions of its networks goes on with these: nobody sees it at rest between.
     ///
     /// # Errors
     /// If there is no sweep of this name or id.
     pub async fn status(&self, sweep: &str) -> Result<v1::SweepStatus, RpcError> {
+        self.ask_questions(Some(sweep)).await?;
         let workers = self.live_workers().await?;
         let mut status = self.store.status(sweep).await?;
         // Before anybody sees it as settled.
@@ -359,6 +361,7 @@ impl Coordinator {
     }
 
     pub(crate) async fn list(&self) -> Result<Vec<v1::SweepStatus>, RpcError> {
+        self.ask_questions(None).await?;
         let workers = self.live_workers().await?;
         let all = self.store.list().await?;
         Ok(all
@@ -425,6 +428,14 @@ impl Coordinator {
         Ok(settle(&*self.store, sweep, self.now()).await?)
     }
 
+    /// Lists the questions about networks that are due, of this sweep or of all.
+    async fn ask_questions(&self, sweep: Option<&str>) -> Result<(), RpcError> {
+        for due in self.store.awaiting_inspection(sweep).await? {
+            settle(&*self.store, &due.to_string(), self.now()).await?;
+        }
+        Ok(())
+    }
+
     /// The files of each model that the sweep has made.
     ///
     /// # Errors
@@ -462,6 +473,13 @@ impl Coordinator {
             if let Err(error) = self.grow(sweep).await {
                 tracing::error!(%sweep, %error, "seeds could not be added");
             }
+        }
+    }
+
+    /// Goes on with sweeps whose runs have settled, whether or not anybody watches.
+    pub(crate) async fn follow_up(&self) {
+        if let Err(error) = self.ask_questions(None).await {
+            tracing::error!(%error, "the questions about trained networks could not be listed");
         }
     }
 

@@ -82,6 +82,7 @@ pub(crate) async fn submit_with(
         name: name.clone(),
         yaml: submission.yaml,
         files: submission.files,
+        inspects: sweep.inspect.is_some(),
     };
     let submitted = store.submit_sweep(new, expanded(sweep, files), now).await?;
     Ok((name, submitted))

@@ -11,6 +11,10 @@ use serde_json::Value;
 
 use crate::ids::{BlobDigest, JobKey};
 
+mod inspect;
+
+pub use inspect::{Inspect, Moment, Network, Partner, Question, pairing};
+
 /// Version of the job spec. A worker refuses versions that it does not know.
 pub const SPEC_VERSION: u32 = 1;
 
@@ -34,6 +38,8 @@ pub enum Work {
     Pretrain(Pretrain),
     /// Trains one network on the task and measures its behaviour.
     Train(Box<Train>),
+    /// Asks one question about finished networks.
+    Inspect(Box<Inspect>),
 }
 
 /// The numeric path; results are comparable bit by bit only within one.
@@ -627,14 +633,29 @@ impl JobSpec {
         Ok(spec)
     }
 
-    /// The jobs whose results this one needs.
+    /// The jobs whose results this one needs, each once.
     pub fn inputs(&self) -> Vec<JobKey> {
+        let mut keys = vec![];
+        if let Some(Base::Job(key)) = self.base() {
+            keys.push(*key);
+        }
+        if let Work::Inspect(inspect) = &self.work {
+            let others = inspect.others.iter().map(|other| other.network.job);
+            for key in std::iter::once(inspect.subject.job).chain(others) {
+                if !keys.contains(&key) {
+                    keys.push(key);
+                }
+            }
+        }
+        keys
+    }
+
+    /// The base model that the job reads, if it reads one.
+    pub fn base(&self) -> Option<&Base> {
         match &self.work {
-            Work::Pretrain(_) => vec![],
-            Work::Train(train) => match train.base {
-                Base::Job(key) => vec![key],
-                Base::Files(_) => vec![],
-            },
+            Work::Pretrain(_) => None,
+            Work::Train(train) => Some(&train.base),
+            Work::Inspect(inspect) => Some(&inspect.base),
         }
     }
 
@@ -643,12 +664,12 @@ impl JobSpec {
         match &self.work {
             Work::Pretrain(Pretrain::Hub(_)) => vec![],
             Work::Pretrain(Pretrain::Corpus(corpus)) => corpus.corpus.clone(),
-            Work::Train(train) => match &train.base {
-                Base::Files(f) => [f.config, f.weights, f.tokenizer]
+            Work::Train(_) | Work::Inspect(_) => match self.base() {
+                Some(Base::Files(f)) => [f.config, f.weights, f.tokenizer]
                     .into_iter()
                     .chain(f.shards.values().copied())
                     .collect(),
-                Base::Job(_) => vec![],
+                Some(Base::Job(_)) | None => vec![],
             },
         }
     }
@@ -658,20 +679,23 @@ impl JobSpec {
         matches!(self.work, Work::Pretrain(Pretrain::Hub(_)))
     }
 
-    /// "pretrain" or "train".
+    /// "pretrain", "train" or "inspect".
     pub fn kind(&self) -> &'static str {
         match self.work {
             Work::Pretrain(_) => "pretrain",
             Work::Train(_) => "train",
+            Work::Inspect(_) => "inspect",
         }
     }
 
-    /// Optimizer steps that the job takes; 0 for a download.
+    /// Optimizer steps that the job takes; 0 for a download. A question is told of
+    /// in percent.
     pub fn steps(&self) -> u64 {
         match &self.work {
             Work::Pretrain(Pretrain::Hub(_)) => 0,
             Work::Pretrain(Pretrain::Corpus(corpus)) => corpus.optim.steps,
             Work::Train(train) => train.optim.steps,
+            Work::Inspect(_) => 100,
         }
     }
 }
@@ -683,6 +707,18 @@ fn checked(spec: &JobSpec) -> Result<(), SpecError> {
         Work::Pretrain(Pretrain::Hub(_)) => return Ok(()),
         Work::Pretrain(Pretrain::Corpus(corpus)) => (&corpus.optim, &Keep::None),
         Work::Train(train) => (&train.optim, &train.keep),
+        Work::Inspect(inspect) => {
+            for (what, value) in [
+                ("inspect.pairs", inspect.pairs),
+                ("inspect.items", inspect.items),
+                ("inspect.memory_mib", inspect.memory_mib),
+            ] {
+                if value == 0 {
+                    return outside(what, 0.0);
+                }
+            }
+            return Ok(());
+        }
     };
     if !(0.0..1.0).contains(&optim.dropout) {
         return outside("dropout", optim.dropout);

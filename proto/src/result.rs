@@ -268,6 +268,11 @@ impl JobPhase {
         }
     }
 
+    /// Whether it has an end: there is nothing left to do.
+    pub const fn is_settled(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
+    }
+
     /// The phase of this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|p| p.name() == name)

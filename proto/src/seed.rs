@@ -25,6 +25,9 @@ pub enum Purpose {
     Corpus,
     /// Bootstrap and sign-flip resamples of the statistics.
     Resample,
+    /// What a question about a network draws: trials, folds, control labels,
+    /// resamples; the name is "question/what".
+    Inspect,
     /// Text drawn from a language model for people to look at.
     Sample,
 }
@@ -40,6 +43,7 @@ impl Purpose {
             Self::Dropout => "dropout",
             Self::Corpus => "corpus",
             Self::Resample => "resample",
+            Self::Inspect => "inspect",
             Self::Sample => "sample",
         }
     }

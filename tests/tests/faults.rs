@@ -2,10 +2,11 @@
 //! the answer is the same to the byte.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use seedbed_tests::{Process, base, free_port, programs, run, tree, wait_for};
+use seedbed_tests::answer::assert_same_answer;
+use seedbed_tests::{Process, base, free_port, programs, run, wait_for};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(240);
@@ -87,40 +88,6 @@ fn mid_job_of(folder: &Path, url: &str, wanted: impl Fn(&str) -> bool) -> u64 {
             })
             .max()
     })
-}
-
-/// The files that are functions of the sweep and its results alone; reports are
-/// cut before their last part, the provenance.
-fn canonical(out: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    tree(out)
-        .into_iter()
-        .filter(|(name, _)| name != Path::new("provenance.json"))
-        .map(|(name, bytes)| {
-            let marker: &[u8] = match name.extension().and_then(|e| e.to_str()) {
-                Some("html") => b"id=\"provenance\"",
-                Some("md") => b"## Provenance",
-                _ => return (name, bytes),
-            };
-            let cut = bytes
-                .windows(marker.len())
-                .position(|w| w == marker)
-                .unwrap_or_else(|| panic!("{}: no provenance", name.display()));
-            (name, bytes[..cut].to_vec())
-        })
-        .collect()
-}
-
-#[track_caller]
-fn assert_same_answer(calm: &Path, other: &Path) {
-    let (calm, other) = (canonical(calm), canonical(other));
-    let names = |files: &[(PathBuf, Vec<u8>)]| -> Vec<PathBuf> {
-        files.iter().map(|(name, _)| name.clone()).collect()
-    };
-    assert!(calm.len() >= 5, "too few result files: {:?}", names(&calm));
-    assert_eq!(names(&calm), names(&other));
-    for ((name, a), (_, b)) in calm.iter().zip(&other) {
-        assert!(a == b, "{} differs", name.display());
-    }
 }
 
 fn provenance(out: &Path) -> Value {

@@ -2,7 +2,6 @@
 //! its own, and say how it ended.
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use seedbed_proto::convert::id;
-use seedbed_proto::job::{Base, JobSpec, Pretrain, Work};
+use seedbed_proto::job::{JobSpec, Ops, Pretrain, Work};
 use seedbed_proto::result::FailureReason;
 use seedbed_proto::{BlobDigest, v1};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +20,8 @@ use crate::client::{CallError, Client};
 use crate::device::Opened;
 use crate::heartbeat::Held;
 use crate::host::{AttemptHost, CheckpointPolicy};
-use crate::job::{Inputs, JobError, Outcome, Output, RunContext, WEIGHTS, WEIGHTS_INDEX};
+use crate::job::{Inputs, JobError, Outcome, Output, RunContext};
+use crate::roles::roles;
 use crate::uploads::Uploads;
 
 /// What computes a job; the tests put something shorter in its place.
@@ -297,53 +297,6 @@ impl Executor {
     }
 }
 
-/// Which blobs a job reads, by role.
-fn roles(
-    spec: &JobSpec,
-    inputs: &[v1::JobInput],
-) -> Result<BTreeMap<String, BlobDigest>, JobError> {
-    let mut roles = BTreeMap::new();
-    match &spec.work {
-        Work::Pretrain(Pretrain::Hub(_)) => {}
-        Work::Pretrain(Pretrain::Corpus(corpus)) => {
-            for (i, digest) in corpus.corpus.iter().enumerate() {
-                roles.insert(format!("corpus/{i}"), *digest);
-            }
-        }
-        Work::Train(train) => match &train.base {
-            Base::Files(files) => {
-                roles.insert("config.json".into(), files.config);
-                roles.insert("tokenizer.json".into(), files.tokenizer);
-                let weights = match files.shards.is_empty() {
-                    true => WEIGHTS,
-                    false => WEIGHTS_INDEX,
-                };
-                roles.insert(weights.into(), files.weights);
-                for (name, digest) in &files.shards {
-                    // It becomes the name of a file beside the index.
-                    if Path::new(name).file_name() != Some(name.as_ref()) {
-                        return Err(JobError::invalid(format!("{name:?} is no shard's name")));
-                    }
-                    roles.insert(name.clone(), *digest);
-                }
-            }
-            Base::Job(key) => {
-                let input = inputs.iter().find(|i| i.job_key == key.to_string());
-                for name in ["config.json", "model.safetensors", "tokenizer.json"] {
-                    let artifact = input.and_then(|i| i.artifacts.iter().find(|a| a.name == name));
-                    let digest = artifact.and_then(|a| a.digest.parse().ok());
-                    let digest = digest.ok_or_else(|| {
-                        let job = key.short();
-                        JobError::invalid(format!("the base job {job} has no artifact {name}"))
-                    })?;
-                    roles.insert(name.into(), digest);
-                }
-            }
-        },
-    }
-    Ok(roles)
-}
-
 /// What a job is, in one line for people.
 fn title(spec: &JobSpec) -> String {
     match &spec.work {
@@ -358,6 +311,9 @@ fn title(spec: &JobSpec) -> String {
             "train {}, frozen {}, rate {}, seed {}, {} steps",
             train.init, train.frozen, train.optim.learning_rate, train.seed, train.optim.steps
         ),
+        Work::Inspect(inspect) => {
+            format!("{} of {}", inspect.question, inspect.subject.title())
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Two halves that meet in [`job`]: the agent (`agent`, `client`, `heartbeat`,
 //! `executor`, `spool`, `cache`, `device` and their helpers) knows leases, the
 //! network and time; everything below `job` (`gpt2`, `ops`, `task`, `train`,
-//! `behaviour`) knows none of them and is handed a [`job::RunContext`].
+//! `behaviour`, `mechanism`) knows none of them and is handed a [`job::RunContext`].
 
 pub mod agent;
 pub mod attempt;
@@ -22,8 +22,10 @@ pub mod heartbeat;
 pub mod host;
 pub mod hub;
 pub mod job;
+pub mod mechanism;
 pub mod memory;
 pub mod ops;
+pub mod roles;
 pub mod sample;
 pub mod spool;
 pub mod task;

@@ -57,6 +57,7 @@ impl Fixture {
             yaml: "name: made-up\naxes:\n  init: [pretrained, scratch]\n".to_owned(),
             attempts: runs.iter().map(attempt).collect(),
             runs,
+            inspections: Vec::new(),
             selections: Vec::new(),
         }
     }

@@ -147,6 +147,9 @@ impl Analysis {
 
 /// Everything that tables and figures show, from what the sweep has yielded.
 pub fn analyse(results: &SweepResults, compare: &Compare) -> Analysis {
+    // What was found inside a network is a measure of its run.
+    let answered = results.answered();
+    let results = &answered;
     let runs = in_order(results);
     let selection = results.selections.last().cloned();
     let mut notes = Vec::new();

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::cells::{Cell, MetricId, key, stream};
 use super::stats::{Paired, benjamini_hochberg, holm, paired_at};
+use crate::inspection::is_mechanism;
 use crate::results::{Point, Selection, label};
 use crate::sweep::Compare;
 
@@ -37,8 +38,11 @@ impl Basis {
 pub enum Family {
     /// The primary metric on the headline split at the chosen values: Holm.
     Confirmatory,
-    /// All the rest: Benjamini–Hochberg.
+    /// All other behaviour: Benjamini–Hochberg.
     Exploratory,
+    /// What was found inside the networks, thousands of numbers: Benjamini–Hochberg
+    /// among themselves, so that asking does not change what is said of behaviour.
+    Mechanism,
 }
 
 impl Family {
@@ -47,6 +51,7 @@ impl Family {
         match self {
             Self::Confirmatory => "confirmatory",
             Self::Exploratory => "exploratory",
+            Self::Mechanism => "mechanism",
         }
     }
 
@@ -54,7 +59,7 @@ impl Family {
     pub const fn adjustment(self) -> &'static str {
         match self {
             Self::Confirmatory => "holm",
-            Self::Exploratory => "benjamini_hochberg",
+            Self::Exploratory | Self::Mechanism => "benjamini_hochberg",
         }
     }
 }
@@ -176,6 +181,7 @@ pub(super) fn build(
         holm(&all)
     });
     adjust(&mut comparisons, Family::Exploratory, benjamini_hochberg);
+    adjust(&mut comparisons, Family::Mechanism, benjamini_hochberg);
     comparisons
 }
 
@@ -274,7 +280,10 @@ fn between(
         result: paired_at(&differences, &stream, confidence),
         pairs,
         left_out,
-        family: Family::Exploratory,
+        family: match is_mechanism(&id.name) {
+            true => Family::Mechanism,
+            false => Family::Exploratory,
+        },
         p_adjusted: None,
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::reach::Reach;
-use super::{ClientArgs, Global, Verdict, client, outputs, show};
+use super::{ClientArgs, Global, Verdict, arrays, client, outputs, show};
 use crate::report::{self, Export};
 use crate::sweep;
 
@@ -25,9 +25,18 @@ pub async fn aggregate(
         outputs::check_writable(out)?;
     }
     let reach = Reach::new(args, &global.state).await?;
-    let results = reach.results(&name).await;
+    let outcome = write(&reach, &name, out, global).await;
     reach.close().await;
-    let results = results?;
+    outcome
+}
+
+async fn write(
+    reach: &Reach,
+    name: &str,
+    out: Option<&Path>,
+    global: &Global,
+) -> anyhow::Result<Verdict> {
+    let results = reach.results(name).await?;
     let out = outputs::folder(out, &results.name);
     let sweep = sweep::parse(&results.name, &results.yaml)?;
     if !outputs::any_done(&results) {
@@ -38,12 +47,14 @@ pub async fn aggregate(
     }
     let analysis = outputs::write_report(&results, &sweep, &out)?;
     report::export(&analysis, &results, exports, &out)?;
+    let fetch = async |digest| reach.bytes(digest).await;
+    let too_large = arrays::export(&results, &sweep.compare, &out, fetch).await?;
     if global.json {
         let summary = json!({"sweep": results.name, "runs": results.runs.len(), "out": out});
         show::print(&summary.to_string());
     } else {
         show::print(&report::terminal(&analysis));
-        show::print(&outputs::written_to(&out));
+        show::print(&outputs::written_to(&out, too_large));
     }
     Ok(Verdict::Well)
 }

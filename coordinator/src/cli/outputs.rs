@@ -58,8 +58,14 @@ pub fn any_done(results: &SweepResults) -> bool {
 }
 
 /// What is said when the comparison is written.
-pub fn written_to(out: &Path) -> String {
-    format!("tables, figures and reports are in {}", out.display())
+pub fn written_to(out: &Path, too_large: usize) -> String {
+    let text = format!("tables, figures and reports are in {}", out.display());
+    match too_large {
+        0 => text,
+        n => format!(
+            "{text}; the arrays of {n} inspect job(s) are too large for it and stay in the store"
+        ),
+    }
 }
 
 /// Computes and writes the comparison.

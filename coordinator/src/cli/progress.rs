@@ -134,6 +134,10 @@ pub fn line(status: &v1::SweepStatus) -> String {
     let mut add = |part: std::fmt::Arguments<'_>| {
         write!(text, ", {part}").expect("a string takes everything");
     };
+    if status.inspections > 0 {
+        let (done, all) = (status.inspections_done, status.inspections);
+        add(format_args!("{done}/{all} inspections"));
+    }
     if status.failed > 0 {
         add(format_args!("{} failed", status.failed));
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use seedbed_proto::v1;
+use seedbed_proto::{BlobDigest, v1};
 use tokio_util::sync::CancellationToken;
 
 use super::client::{self, Connection, explain};
@@ -159,6 +159,27 @@ impl Reach {
                 rpc::results::decode(chunks)
                     .await
                     .context("the results did not arrive")
+            }
+        }
+    }
+
+    /// The bytes of a stored file.
+    ///
+    /// # Errors
+    /// If it is not there, or does not arrive whole.
+    pub async fn bytes(&self, digest: BlobDigest) -> anyhow::Result<Vec<u8>> {
+        match self {
+            Self::Local(local) => Ok(local.artifacts().get_bytes(digest).await?.to_vec()),
+            Self::Remote(connection) => {
+                let digest = digest.to_string();
+                let mut client = client::blobs(connection.clone());
+                let answer = client.get_blob(v1::GetBlobRequest { digest }).await;
+                let mut chunks = answer.map_err(|s| explain(&s))?.into_inner();
+                let mut bytes = vec![];
+                while let Some(chunk) = chunks.message().await.map_err(|s| explain(&s))? {
+                    bytes.extend_from_slice(&chunk.data);
+                }
+                Ok(bytes)
             }
         }
     }

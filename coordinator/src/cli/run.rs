@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::progress::Progress;
 use super::submit::LocalSweep;
-use super::{Global, RunArgs, Verdict, outputs, show, stop};
+use super::{Global, RunArgs, Verdict, arrays, outputs, show, stop};
 use crate::local_workers::{LocalWorkerOptions, LocalWorkers, find_worker};
 use crate::report;
 use crate::serve::Server;
@@ -137,8 +137,11 @@ async fn finish(
     // Without a single finished run there is nothing to say about the networks.
     if outputs::any_done(&results) {
         let analysis = outputs::write_report(&results, &local.sweep, out)?;
+        let artifacts = coordinator.artifacts();
+        let fetch = async |digest| Ok(artifacts.get_bytes(digest).await?.to_vec());
+        let too_large = arrays::export(&results, &local.sweep.compare, out, fetch).await?;
         said.push(report::terminal(&analysis));
-        said.push(outputs::written_to(out));
+        said.push(outputs::written_to(out, too_large));
     } else if results.runs.is_empty() && verdict(status) == Verdict::Well {
         let models = coordinator.models(&status.sweep_id).await?;
         let [model] = models.as_slice() else {

@@ -29,6 +29,10 @@ pub fn status_json(status: &v1::SweepStatus) -> Value {
             "failed": status.failed,
             "cancelled": status.cancelled,
         },
+        "inspections": {
+            "total": status.inspections,
+            "done": status.inspections_done,
+        },
         "workers": status.workers,
         "steps_per_sec": status.steps_per_sec,
         "steps_left": status.steps_left,

@@ -29,10 +29,10 @@ pub(super) fn metrics(
     let runs = runs(results);
     let mut batches = runs
         .chunks(RUNS_PER_BATCH)
-        .map(|c| metric_batch(c, &axes, a));
+        .map(|c| metric_batch(c, &axes, a, &[]));
     match batches.next() {
         Some(first) => write(first?, batches, to),
-        None => write(metric_batch(&[], &axes, a)?, std::iter::empty(), to),
+        None => write(metric_batch(&[], &axes, a, &[])?, std::iter::empty(), to),
     }
 }
 
@@ -64,7 +64,16 @@ pub(super) fn runs_table(
     )
 }
 
-fn metric_batch(runs: &[&Run], axes: &Axes, a: &Analysis) -> Result<RecordBatch, ArrowError> {
+/// A further column: what each run has there.
+pub(super) type Extra = (&'static str, fn(&Run) -> String);
+
+/// The metrics of some runs, one a row; further columns stand after the axes.
+pub(super) fn metric_batch(
+    runs: &[&Run],
+    axes: &Axes,
+    a: &Analysis,
+    extra: &[Extra],
+) -> Result<RecordBatch, ArrowError> {
     let rows: Vec<(usize, &Metric)> = runs
         .iter()
         .enumerate()
@@ -87,6 +96,7 @@ fn metric_batch(runs: &[&Run], axes: &Axes, a: &Analysis) -> Result<RecordBatch,
     for axis in &axes.others {
         columns.push((axis, text(&|r| axes.other(&r.point, axis))));
     }
+    columns.extend(extra.iter().map(|(name, of)| (*name, text(of))));
     columns.extend([
         ("step", u64s(metrics().map(|m| Some(m.step)))),
         ("split", texts(metrics().map(|m| Some(&m.split)))),
@@ -123,7 +133,7 @@ fn nullable(columns: Vec<(&str, ArrayRef)>) -> impl Iterator<Item = (&str, Array
     columns.into_iter().map(|(name, array)| (name, array, true))
 }
 
-fn write(
+pub(super) fn write(
     first: RecordBatch,
     rest: impl Iterator<Item = Result<RecordBatch, ArrowError>>,
     to: impl Write + Send,

@@ -19,6 +19,8 @@ pub(super) enum Part {
     Behaviour,
     /// The whole grid of the selected axis.
     Grid,
+    /// What was found inside the networks.
+    Mechanisms,
 }
 
 /// A figure with its file's name, without ending.
@@ -54,5 +56,8 @@ pub(super) fn all(a: &Analysis) -> Vec<Named> {
         add(Part::Behaviour, name.to_owned(), Some(figure));
     }
     add(Part::Grid, "grid".to_owned(), figure::surface(a, &styles));
+    for (name, figure) in figure::mechanisms(a, &styles) {
+        add(Part::Mechanisms, name, Some(figure));
+    }
     figures
 }

@@ -6,7 +6,7 @@ use super::figure::{Figure, Styles};
 use super::figures::{self, Named, Part};
 use super::format::count;
 use super::table::Table;
-use super::{PROVENANCE_MARK, answer, behaviour, provenance, tables};
+use super::{PROVENANCE_MARK, answer, behaviour, inspections, provenance, tables};
 use crate::aggregate::Analysis;
 use crate::aggregate::verdict::Outcome;
 use crate::results::SweepResults;
@@ -117,6 +117,16 @@ fn sections(a: &Analysis, results: &SweepResults) -> Vec<(&'static str, &'static
     part("grid", "The whole grid", of(Part::Grid), html! {});
     let looks = table(&tables::looks(a));
     part("looks", "How many seeds", Vec::new(), looks);
+    let asked = html! {
+        (table(&inspections::table(results, a)))
+        (table(&inspections::notes(results, a)))
+    };
+    part(
+        "mechanisms",
+        "Inside the networks",
+        of(Part::Mechanisms),
+        asked,
+    );
     let every = html! {
         @for block in a.blocks() { (table(&tables::seeds(a, block))) }
         (table(&tables::success(a)))
@@ -230,7 +240,8 @@ fn method(a: &Analysis) -> Markup {
             }
             li {
                 "Holm's adjustment within the table of paired differences; all other comparisons "
-                "(" code { "comparisons.csv" } ") are exploratory, Benjamini–Hochberg."
+                "(" code { "comparisons.csv" } ") are exploratory, Benjamini–Hochberg, those of "
+                "behaviour and those of what was found inside the networks each among themselves."
             }
             li {
                 "Incongruent trials are those in which the irrelevant dimension points to the "

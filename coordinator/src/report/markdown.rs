@@ -1,7 +1,7 @@
 //! `report.md`.
 
 use super::table::Table;
-use super::{PROVENANCE_MARK, answer, behaviour, provenance, tables};
+use super::{PROVENANCE_MARK, answer, behaviour, inspections, provenance, tables};
 use crate::aggregate::Analysis;
 use crate::results::SweepResults;
 
@@ -40,6 +40,16 @@ pub(super) fn markdown(a: &Analysis, results: &SweepResults) -> String {
         text.push_str(&table(&tables::seeds(a, block)));
     }
     text.push_str(&table(&tables::success(a)));
+    let asked = [
+        inspections::table(results, a),
+        inspections::notes(results, a),
+    ];
+    if asked.iter().any(|t| !t.is_empty()) {
+        text.push_str("## Inside the networks\n\n");
+        for t in &asked {
+            text.push_str(&table(t));
+        }
+    }
     if !a.notes.is_empty() {
         text.push_str("## Notes\n\n");
         for note in &a.notes {
@@ -50,7 +60,9 @@ pub(super) fn markdown(a: &Analysis, results: &SweepResults) -> String {
     text.push_str(
         "## Files\n\n\
          `report.html` has the figures. `metrics.parquet` (and, up to a million rows, \
-         `metrics.csv`) holds every metric of every run, `runs.csv` every run, `cells.csv` the means over seeds, `comparisons.csv` \
+         `metrics.csv`) holds every metric of every run, `runs.csv` every run, \
+         `mechanisms.csv` (and `.parquet`) every number from inside a network, `inspections.csv` \
+         every question, `cells.csv` the means over seeds, `comparisons.csv` \
          every paired comparison, `learning_curves.csv` the metrics by step, `verdict.json` the \
          verdict with all its numbers, `methods.txt` a paragraph for a paper, `figures/` every \
          figure as a file of its own.\n\n",

@@ -14,9 +14,10 @@ mod figure;
 mod figures;
 mod format;
 mod html;
+mod inspections;
 mod markdown;
+mod mechanisms;
 mod methods;
-
 mod provenance;
 mod rows;
 mod table;

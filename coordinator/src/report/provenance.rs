@@ -13,7 +13,8 @@ use crate::results::{Attempt, SweepResults};
 /// `provenance.json`.
 pub(super) fn json(results: &SweepResults) -> Value {
     let failures: Vec<Value> = runs(results)
-        .iter()
+        .into_iter()
+        .chain(&results.inspections)
         .filter_map(|run| {
             let (reason, message) = run.failure.as_ref()?;
             Some(json!({

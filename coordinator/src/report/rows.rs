@@ -69,6 +69,13 @@ pub(super) fn runs(results: &SweepResults) -> Vec<&Run> {
     crate::aggregate::in_order(results)
 }
 
+/// The inspections in the sweep's order, whatever order they came in.
+pub(super) fn inspections(results: &SweepResults) -> Vec<&Run> {
+    let mut inspections: Vec<&Run> = results.inspections.iter().collect();
+    inspections.sort_by_key(|run| (run.ordinal, run.key));
+    inspections
+}
+
 fn text(value: Option<&Value>) -> String {
     value.map(label).unwrap_or_default()
 }

@@ -1,5 +1,7 @@
 //! Golden tables, equal bytes, and files that appear all at once.
 
+mod inspected;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -267,6 +269,7 @@ fn show() {
             ("grid", several().selected()),
             ("failures", with_failures()),
             ("sealed", Fixture::default().results()),
+            ("inspected", inspected::inspected()),
         ] {
             write(&analysed(&results), &results, &dir.join(name)).unwrap();
         }

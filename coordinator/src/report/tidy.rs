@@ -161,13 +161,13 @@ const ESTIMATE: [&str; 8] = [
     "n", "mean", "low", "high", "interval", "sd", "median", "iqm",
 ];
 
-fn run_head(axes: &Axes) -> Vec<String> {
+pub(super) fn run_head(axes: &Axes) -> Vec<String> {
     let mut head = ["arm", "seed", "learning_rate", "frozen"].map(own).to_vec();
     head.extend(axes.others.iter().cloned());
     head
 }
 
-fn run_columns(axes: &Axes, point: &Point) -> Vec<String> {
+pub(super) fn run_columns(axes: &Axes, point: &Point) -> Vec<String> {
     let mut row = vec![
         axes.arm(point),
         maybe(axes.seed(point)),
@@ -282,16 +282,16 @@ fn estimate_columns(e: Option<&Estimate>) -> [String; 8] {
     ]
 }
 
-fn own(text: &str) -> String {
+pub(super) fn own(text: &str) -> String {
     text.to_owned()
 }
 
-fn maybe(value: Option<impl ToString>) -> String {
+pub(super) fn maybe(value: Option<impl ToString>) -> String {
     value.map(|v| v.to_string()).unwrap_or_default()
 }
 
 /// The shortest text that reads back as the same number; empty if not available.
-fn real(value: f64) -> String {
+pub(super) fn real(value: f64) -> String {
     if value.is_nan() {
         String::new()
     } else {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{columnar, figures, html, markdown, methods, provenance, tidy};
+use super::{columnar, figures, html, markdown, mechanisms, methods, provenance, tidy};
 use crate::aggregate::Analysis;
 use crate::results::SweepResults;
 
@@ -144,7 +144,7 @@ fn contents(a: &Analysis, results: &SweepResults) -> Vec<(String, Content)> {
 }
 
 /// The files that every report has.
-const FILES: [(&str, Filling); 11] = [
+const FILES: [(&str, Filling); 14] = [
     ("runs.csv", |a, r, to| {
         tidy::runs_table(r, a, to).map_err(io::Error::other)
     }),
@@ -156,6 +156,15 @@ const FILES: [(&str, Filling); 11] = [
     }),
     ("metrics.parquet", |a, r, to| {
         columnar::metrics(r, a, to).map_err(io::Error::other)
+    }),
+    ("mechanisms.csv", |a, r, to| {
+        mechanisms::csv(r, a, to).map_err(io::Error::other)
+    }),
+    ("mechanisms.parquet", |a, r, to| {
+        mechanisms::parquet(r, a, to).map_err(io::Error::other)
+    }),
+    ("inspections.csv", |a, r, to| {
+        mechanisms::jobs(r, a, to).map_err(io::Error::other)
     }),
     ("cells.csv", |a, r, to| {
         tidy::cells(r, a, to).map_err(io::Error::other)

@@ -152,6 +152,8 @@ pub fn status(status: SweepStatus, workers: u64) -> v1::SweepStatus {
         diverged: status.diverged,
         steps_total: status.steps_total,
         replication: None,
+        inspections: status.inspections.total(),
+        inspections_done: status.inspections.done,
     }
 }
 

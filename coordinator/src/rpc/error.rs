@@ -56,7 +56,7 @@ impl RpcError {
             Self::Store(error) => store_code(error),
             Self::Artifact(error) => artifact_code(error),
             Self::Settle(SettleError::Store(error)) => store_code(error),
-            Self::Settle(SettleError::Sweep(_)) => Code::Internal,
+            Self::Settle(SettleError::Sweep(_) | SettleError::Spec(_)) => Code::Internal,
             Self::Version { .. } => Code::FailedPrecondition,
             Self::Stream(_) => Code::Unavailable,
         }

@@ -44,7 +44,11 @@ pub fn encode(results: SweepResults) -> impl Iterator<Item = v1::ResultsChunk> +
         selections_json: results.selections.iter().map(json_text).collect(),
         provenance_json: json_text(&results.attempts),
     };
-    let runs = results.runs.into_iter().flat_map(encode_run);
+    let runs = results.runs.into_iter().map(|run| (run, false));
+    let inspections = results.inspections.into_iter().map(|run| (run, true));
+    let runs = runs
+        .chain(inspections)
+        .flat_map(|(run, inspection)| encode_run(run, inspection));
     std::iter::once(Body::Header(header))
         .chain(runs.map(Body::Run))
         .map(|body| v1::ResultsChunk { body: Some(body) })
@@ -54,7 +58,7 @@ fn json_text<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("domain types have string keys and finite numbers or null")
 }
 
-fn encode_run(run: Run) -> impl Iterator<Item = v1::RunChunk> {
+fn encode_run(run: Run, inspection: bool) -> impl Iterator<Item = v1::RunChunk> {
     let (reason, message) = run
         .failure
         .map_or((v1::FailureReason::Unspecified, String::new()), |(r, m)| {
@@ -70,6 +74,7 @@ fn encode_run(run: Run) -> impl Iterator<Item = v1::RunChunk> {
         metrics: vec![],
         artifacts: run.artifacts.into_iter().map(Into::into).collect(),
         notes: run.notes.into_iter().map(Into::into).collect(),
+        inspection,
     };
     let mut metrics = run.metrics.into_iter().map(Into::into).peekable();
     let mut first = Some(first);
@@ -79,6 +84,7 @@ fn encode_run(run: Run) -> impl Iterator<Item = v1::RunChunk> {
         }
         let mut chunk = first.take().unwrap_or_else(|| v1::RunChunk {
             ordinal: run.ordinal,
+            inspection,
             ..v1::RunChunk::default()
         });
         chunk.metrics = metrics.by_ref().take(METRICS_PER_CHUNK).collect();
@@ -106,6 +112,7 @@ where
         name: header.name,
         yaml: header.yaml,
         runs: vec![],
+        inspections: vec![],
         selections: header
             .selections_json
             .iter()
@@ -118,13 +125,17 @@ where
         let Body::Run(chunk) = required("body", chunk.body)? else {
             return Err(ResultsError::NoHeader);
         };
-        match results.runs.last_mut() {
+        let runs = match chunk.inspection {
+            false => &mut results.runs,
+            true => &mut results.inspections,
+        };
+        match runs.last_mut() {
             Some(run) if run.ordinal == chunk.ordinal => {
                 for metric in chunk.metrics {
                     run.metrics.push(metric.try_into()?);
                 }
             }
-            _ => results.runs.push(decode_run(chunk)?),
+            _ => runs.push(decode_run(chunk)?),
         }
     }
     Ok(results)
@@ -202,6 +213,7 @@ mod tests {
                     ..run(3, 0)
                 },
             ],
+            inspections: vec![run(7, METRICS_PER_CHUNK as u64 + 1), run(9, 2)],
             selections: vec![Selection {
                 version: 1,
                 axis: "learning_rate".into(),
@@ -222,8 +234,8 @@ mod tests {
         let chunks: Vec<_> = encode(results.clone()).collect();
         assert_eq!(
             chunks.len(),
-            1 + 3 + 3,
-            "a header, three short runs, one in three parts"
+            1 + 3 + 3 + 2 + 1,
+            "a header, three short runs, one in three parts, two inspections"
         );
         let back = decode(stream::iter(chunks.into_iter().map(Ok))).await;
         assert_eq!(back.expect("readable"), results);

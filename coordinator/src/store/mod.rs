@@ -15,7 +15,7 @@ pub mod sqlite;
 mod tests;
 mod types;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use seedbed_proto::result::{Artifact, FailureReason, JobResult, Provenance};
@@ -160,23 +160,50 @@ pub trait Store: Send + Sync {
     /// Metrics of test splits are left out while the sweep has no selection.
     async fn runs(&self, sweep: &str, from: u64, limit: u32) -> Result<Vec<Run>, StoreError>;
 
-    /// A sweep with all its runs.
+    /// The same of its inspect jobs.
+    async fn inspections(&self, sweep: &str, from: u64, limit: u32)
+    -> Result<Vec<Run>, StoreError>;
+
+    /// A sweep with all its runs and inspections.
     async fn results(&self, sweep: &str) -> Result<SweepResults, StoreError> {
         const PAGE: u32 = 256;
         let mut results = self.results_header(sweep).await?;
         let mut from = 0;
         loop {
             let page = self.runs(sweep, from, PAGE).await?;
-            let Some(last) = page.last() else {
-                return Ok(results);
-            };
+            let Some(last) = page.last() else { break };
             from = last.ordinal + 1;
             results.runs.extend(page);
         }
+        loop {
+            let page = self.inspections(sweep, from, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            from = last.ordinal + 1;
+            results.inspections.extend(page);
+        }
+        Ok(results)
     }
 
     /// A sweep's text and files, as they were last submitted.
     async fn submission(&self, sweep: &str) -> Result<Submission, StoreError>;
+    /// The specs of a sweep's train jobs, canonical JSON by key.
+    async fn train_specs(&self, sweep: &str) -> Result<BTreeMap<JobKey, String>, StoreError>;
+
+    /// The sweeps (or this one, if it is one) that ask questions of their networks,
+    /// have nothing left to do, and whose questions are not listed yet. Cancelled
+    /// ones are not among them.
+    async fn awaiting_inspection(&self, sweep: Option<&str>) -> Result<Vec<SweepId>, StoreError>;
+
+    /// Lists a sweep's inspect jobs, in the place of those that are listed: all or
+    /// nothing. They follow from this version of its selection; 0 if it has none.
+    /// `false` if they are listed already, or the sweep was cancelled.
+    async fn list_inspections(
+        &self,
+        sweep: &str,
+        version: u32,
+        jobs: Vec<NewJob>,
+        now: Micros,
+    ) -> Result<bool, StoreError>;
 
     /// The files of each job of a sweep that is done and only serves others: its
     /// base models, in the sweep's order.

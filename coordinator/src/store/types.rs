@@ -19,6 +19,9 @@ pub struct NewSweep {
     pub yaml: String,
     /// The files that it names, by the path as it stands there.
     pub files: BTreeMap<String, Artifact>,
+    /// Whether it asks questions of its networks: their jobs are listed when the
+    /// selection is on record.
+    pub inspects: bool,
 }
 
 /// One job of a sweep to store, in the sweep's order. The jobs that it takes as
@@ -29,7 +32,7 @@ pub struct NewJob {
     pub key: JobKey,
     /// Canonical JSON of the spec.
     pub spec_json: String,
-    /// "pretrain", "train".
+    /// "pretrain", "train", "inspect".
     pub kind: &'static str,
     /// Optimizer steps.
     pub steps: u64,
@@ -229,6 +232,8 @@ pub struct SweepStatus {
     pub name: String,
     /// Its jobs by phase.
     pub counts: Counts,
+    /// Of these, jobs that inspect trained networks.
+    pub inspections: Counts,
     /// Optimizer steps of all its jobs.
     pub steps_total: u64,
     /// Of these, steps that will still be taken.

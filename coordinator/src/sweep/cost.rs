@@ -1,6 +1,8 @@
 //! What a sweep will take: jobs, hours, bytes. Estimates, with their
 //! assumptions beside them.
 
+mod questions;
+
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 
@@ -12,6 +14,7 @@ use serde::Serialize;
 use super::document::{KeepWeights, Sweep};
 use super::expand::{Jobs, Planned};
 use super::files::Files;
+use super::inspect::Whose;
 use super::model::{Model, ModelShape};
 use crate::results::label;
 
@@ -35,6 +38,9 @@ pub struct Plan {
     pub jobs_by_kind: BTreeMap<String, u64>,
     /// Training jobs of each arm, in the sweep's order.
     pub jobs_by_arm: Vec<(String, u64)>,
+    /// Jobs that follow when the selection is on record: questions about the
+    /// networks that it chooses. They are not among `jobs`.
+    pub inspections: u64,
     /// Jobs whose results are on record.
     pub jobs_done: u64,
     /// Different seeds.
@@ -78,6 +84,7 @@ pub fn plan(
         jobs: 0,
         jobs_by_kind: BTreeMap::new(),
         jobs_by_arm: vec![],
+        inspections: 0,
         jobs_done: 0,
         seeds: 0,
         steps: 0,
@@ -94,6 +101,7 @@ pub fn plan(
     };
     let shapes = shapes(sweep, files);
     let mut groups = HashSet::new();
+    let mut inspected = HashSet::new();
     let mut seeds = HashSet::new();
     for job in jobs {
         plan.jobs += 1;
@@ -112,6 +120,8 @@ pub fn plan(
                     shape.map_or(0, |s| weights_bytes(train, s)),
                 )
             }
+            // They follow from a selection, and are not in the file's list.
+            Work::Inspect(_) => (None, 0),
         };
         if let Some(point) = &job.point {
             let arm = point.get(&sweep.compare.arms).map_or("all".into(), label);
@@ -124,6 +134,13 @@ pub fn plan(
         plan.stored_bytes_peak += bytes;
         if stays(sweep, &job, &mut groups) {
             plan.stored_bytes += bytes;
+        }
+        if let (Some(asked), Work::Train(train)) = (&sweep.inspect, &job.spec.work)
+            && (asked.whose == Whose::All || is_first_of_group(sweep, &job, &mut inspected))
+        {
+            plan.inspections += questions::jobs(asked, train);
+            let shape = shapes.get(&base_id(train));
+            plan.flops_left += shape.map_or(0.0, |s| questions::flops(asked, train, s));
         }
         plan.steps += job.spec.steps();
         if is_done {
@@ -145,12 +162,21 @@ pub fn plan(
 /// Whether a job's weights stay when the sweep is done: of the runs that differ
 /// only in what is selected, one per group.
 fn stays(sweep: &Sweep, job: &Planned, groups: &mut HashSet<[u8; 16]>) -> bool {
+    match sweep.keep.weights {
+        _ if job.point.is_none() => true,
+        KeepWeights::All => true,
+        // Without questions none is stored in the first place.
+        KeepWeights::None => false,
+        KeepWeights::Selected => is_first_of_group(sweep, job, groups),
+    }
+}
+
+/// Whether a run is the first among those that differ only in what is selected: as
+/// many are, as the selection will choose.
+fn is_first_of_group(sweep: &Sweep, job: &Planned, groups: &mut HashSet<[u8; 16]>) -> bool {
     let (Some(point), Some(select)) = (&job.point, &sweep.compare.select) else {
         return true;
     };
-    if sweep.keep.weights != KeepWeights::Selected {
-        return true;
-    }
     let group: BTreeMap<_, _> = point
         .iter()
         .filter(|(axis, _)| **axis != select.axis)
@@ -249,23 +275,30 @@ fn prompt_tokens(task: &Task) -> f64 {
 
 /// Bytes of the weights that a result holds.
 fn weights_bytes(train: &Train, shape: &ModelShape) -> u64 {
-    // Weights at the last step are the final ones again: equal bytes, one blob.
-    let before_last = |steps: &[u64]| steps.iter().filter(|s| **s < train.optim.steps).count();
     let files = match &train.keep {
         Keep::None => 0,
         Keep::Final => 1,
         Keep::Matched => 2,
-        // 0, 10, 30, 100, 300 … before the last step, and the two above.
+        Keep::All => 2 + along(&train.keep, train.optim.steps),
+        Keep::Steps(_) => 1 + along(&train.keep, train.optim.steps),
+    };
+    files * 4 * shape.parameters(train.untie)
+}
+
+/// Weights along the way that a result holds. Those at the last step are the final
+/// ones again: equal bytes, one blob.
+fn along(keep: &Keep, last: u64) -> u64 {
+    match keep {
+        Keep::None | Keep::Final | Keep::Matched => 0,
+        // 0, 10, 30, 100, 300 … before the last step.
         Keep::All => {
             let grid = std::iter::successors(Some([10u64, 30]), |[a, b]| {
                 Some([a.saturating_mul(10), b.saturating_mul(10)])
             });
-            let along = grid.take(16).flatten().filter(|s| *s < train.optim.steps);
-            3 + along.count() as u64
+            1 + grid.take(16).flatten().filter(|s| *s < last).count() as u64
         }
-        Keep::Steps(steps) => 1 + before_last(steps) as u64,
-    };
-    files * 4 * shape.parameters(train.untie)
+        Keep::Steps(steps) => steps.iter().filter(|s| **s < last).count() as u64,
+    }
 }
 
 impl Plan {
@@ -299,6 +332,13 @@ impl Plan {
                 count(self.seeds, "seed")
             );
         }
+        if self.inspections > 0 {
+            let _ = writeln!(
+                out,
+                "then, when the selection is on record: {} about trained networks",
+                count(self.inspections, "inspect job")
+            );
+        }
         let _ = writeln!(
             out,
             "done already: {}; left: {}, {}",
@@ -329,8 +369,12 @@ impl Plan {
         if self.stored_bytes_peak > self.stored_bytes {
             let _ = write!(
                 out,
-                ", up to {} before the selection",
-                bytes(self.stored_bytes_peak)
+                ", up to {} {}",
+                bytes(self.stored_bytes_peak),
+                match self.inspections {
+                    0 => "before the selection",
+                    _ => "before the networks are inspected",
+                }
             );
         }
         let _ = writeln!(out);

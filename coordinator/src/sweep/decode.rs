@@ -153,6 +153,17 @@ pub fn value(kind: &Kind, node: &Node, place: &str, problems: &mut Problems) -> 
             format!("must be one of {}, got {}", words.join(", "), show(other)),
             None,
         ),
+        (Kind::Words(words), Tree::List(items)) if !items.is_empty() => {
+            words_once(words, items, place, problems)
+        }
+        (Kind::Words(words), other) => fail(
+            format!(
+                "must be a list of {}, got {}",
+                words.join(", "),
+                show(other)
+            ),
+            None,
+        ),
         (Kind::Text | Kind::Path | Kind::AxisName, Tree::Text(text)) if !text.trim().is_empty() => {
             Some(json!(text))
         }
@@ -266,6 +277,25 @@ fn list(kind: &Kind, items: &[Node], place: &str, problems: &mut Problems) -> Op
         .into_iter()
         .collect::<Option<Vec<_>>>()
         .map(Value::Array)
+}
+
+fn words_once(
+    words: &'static [&'static str],
+    items: &[Node],
+    place: &str,
+    problems: &mut Problems,
+) -> Option<Value> {
+    let found = list(&Kind::Word(words), items, place, problems)?;
+    let all = found.as_array()?;
+    let mut good = true;
+    for (i, word) in all.iter().enumerate() {
+        if all[..i].contains(word) {
+            let message = format!("names {word} twice");
+            problems.push(items[i].span, &format!("{place}[{i}]"), message);
+            good = false;
+        }
+    }
+    good.then_some(found)
 }
 
 fn bins(node: &Node, items: &[Node], place: &str, problems: &mut Problems) -> Option<Value> {

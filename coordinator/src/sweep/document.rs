@@ -10,6 +10,7 @@ use super::check;
 use super::compare::{self, Compare};
 use super::decode::{self, Setting, unknown, value};
 use super::fields::{KEEP, SWEEP};
+use super::inspect::{self, Inspect};
 use super::kinds::{Field, Kind};
 use super::paths;
 use super::replicate;
@@ -28,6 +29,8 @@ pub struct Sweep {
     pub compare: Compare,
     /// Whose weights are stored.
     pub keep: Keep,
+    /// What is asked of the trained networks.
+    pub inspect: Option<Inspect>,
     /// Its documents.
     pub documents: Vec<Document>,
     /// What differs between points, beside the seed: part of every point.
@@ -53,7 +56,8 @@ pub enum KeepWeights {
     /// Those of the runs that the selection chose; the others' are dropped when
     /// it is recorded.
     Selected,
-    /// Nobody's: no run uploads any.
+    /// Nobody's: no run uploads any, or, where networks are inspected, all are
+    /// dropped when that is done.
     None,
 }
 
@@ -150,7 +154,11 @@ impl Reader<'_> {
         self.same_split(&documents);
 
         let name = self.name(&raws, &nodes[0]);
-        let keep = self.keep(first);
+        let inspect = first
+            .keys
+            .get("inspect")
+            .map(|(key, node)| inspect::decode(key, node, &documents, self.problems));
+        let keep = self.keep(first, inspect.as_ref());
         let varied = varied(&documents);
         let compare = match first.keys.get("compare") {
             Some((_, node)) => compare::decode(node, &varied, self.problems),
@@ -180,6 +188,7 @@ impl Reader<'_> {
             name: name?,
             compare,
             keep,
+            inspect,
             documents,
             varied,
             source: source.clone(),
@@ -191,21 +200,11 @@ impl Reader<'_> {
         let mut raw = Raw::default();
         for (key, item) in decode::entries(node, "", self.problems).unwrap_or(&[]) {
             let Some(field) = SWEEP.iter().find(|f| f.name == key.name) else {
-                if key.name == "inspect" {
-                    let help = "leave `inspect:` out; train the runs now, and inspect their kept weights later";
-                    self.problems.push_help(
-                        key.span,
-                        "inspect",
-                        "inspect jobs are not supported yet",
-                        help,
-                    );
-                } else {
-                    let names = SWEEP.iter().map(|f| f.name);
-                    unknown(key, &key.name, "key", names, self.problems);
-                }
+                let names = SWEEP.iter().map(|f| f.name);
+                unknown(key, &key.name, "key", names, self.problems);
                 continue;
             };
-            if index > 0 && matches!(field.name, "keep" | "compare" | "replicate") {
+            if index > 0 && matches!(field.name, "keep" | "inspect" | "compare" | "replicate") {
                 let message = "belongs to the first document: it is one for the whole file";
                 self.problems.push(key.span, field.name, message);
                 continue;
@@ -361,7 +360,7 @@ impl Reader<'_> {
         name?.as_str().map(str::to_owned)
     }
 
-    fn keep(&mut self, first: &Raw) -> Keep {
+    fn keep(&mut self, first: &Raw, inspect: Option<&Inspect>) -> Keep {
         let found = first
             .keys
             .get("keep")
@@ -374,8 +373,10 @@ impl Reader<'_> {
             _ => KeepWeights::None,
         };
         let steps = all["checkpoints"].as_array().map(Vec::as_slice);
+        let asked = inspect.is_some();
         let checkpoints = match (weights, steps, all["checkpoints"].as_str()) {
-            (KeepWeights::None, ..) => job::Keep::None,
+            // What is inspected is stored until it was.
+            (KeepWeights::None, ..) if !asked => job::Keep::None,
             (_, Some(steps), _) => {
                 job::Keep::Steps(steps.iter().filter_map(Value::as_u64).collect())
             }
@@ -384,7 +385,11 @@ impl Reader<'_> {
             _ => job::Keep::Final,
         };
         let stated = found.iter().find(|(name, _)| *name == "checkpoints");
-        if let (KeepWeights::None, Some((_, setting))) = (weights, stated) {
+        let checkpoints = match inspect {
+            Some(inspect) => inspect.keep(checkpoints, stated.map(|s| &s.1), self.problems),
+            None => checkpoints,
+        };
+        if let (KeepWeights::None, false, Some((_, setting))) = (weights, asked, stated) {
             let message = "no weights are kept, so there are no checkpoints to choose";
             let help = "add `weights: selected` or `weights: all`";
             self.problems

@@ -81,6 +81,12 @@ pub const SWEEP: &[Field] = &[
     ),
     field("keep", Kind::Block(KEEP), None, "Which weights are stored."),
     field(
+        "inspect",
+        Kind::Block(INSPECT),
+        None,
+        "What is asked of the trained networks, once the selection is on record.",
+    ),
+    field(
         "compare",
         Kind::Block(COMPARE),
         None,
@@ -497,6 +503,61 @@ pub const KEEP: &[Field] = &[
     ),
 ];
 
+/// The questions, in the order of `seedbed_proto::job::Question::ALL`.
+pub const QUESTIONS: &[&str] = &[
+    "patching",
+    "reversion",
+    "transplant",
+    "probes",
+    "similarity",
+    "drift",
+    "lens",
+    "tdr",
+];
+
+/// `inspect:`.
+pub const INSPECT: &[Field] = &[
+    field(
+        "for",
+        Kind::Word(&["selected", "all"]),
+        Some("\"selected\""),
+        "Which runs: those that the selection chose, or all.",
+    ),
+    field(
+        "ask",
+        Kind::Words(QUESTIONS),
+        Some(
+            "[\"patching\",\"reversion\",\"transplant\",\"probes\",\"similarity\",\"drift\",\"lens\",\"tdr\"]",
+        ),
+        "The questions; each is a job for each network.",
+    ),
+    field(
+        "at",
+        Kind::Words(&["final", "matched"]),
+        Some("[\"final\"]"),
+        "Which weights of a run: those of the last step; those of the first evaluation at or above .95.",
+    ),
+    field(
+        "pairs",
+        Kind::Uint(1, 1_000_000),
+        Some("256"),
+        "Most pairs of a trial and its counterfactual.",
+    ),
+    field(
+        "items",
+        Kind::Uint(1, 10_000_000),
+        None,
+        "Most trials; unless given 4096 for probes, 2048 for similarity, and all for the others. \
+         Never more than `task.eval_trials`.",
+    ),
+    field(
+        "memory_mib",
+        Kind::Uint(16, 1 << 20),
+        Some("512"),
+        "Most memory for activations of a job, in MiB.",
+    ),
+];
+
 /// `compare:`.
 pub const COMPARE: &[Field] = &[
     field(
@@ -585,9 +646,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_question_has_its_word() {
+        let names = seedbed_proto::job::Question::ALL.map(|question| question.name());
+        assert_eq!(QUESTIONS, names);
+    }
+
+    #[test]
     fn defaults_are_json() {
         for block in [
-            SWEEP, MODEL, PRETRAIN, TASK, TRAIN, ENGINE, KEEP, COMPARE, REPLICATE, UNTIL,
+            SWEEP, MODEL, PRETRAIN, TASK, TRAIN, ENGINE, KEEP, INSPECT, COMPARE, REPLICATE, UNTIL,
         ] {
             for field in block {
                 if let Some(text) = field.default {

@@ -11,6 +11,8 @@ pub enum Kind {
     Float(Bounds),
     /// One of these words.
     Word(&'static [&'static str]),
+    /// A list of these words, each at most once.
+    Words(&'static [&'static str]),
     /// Any text that is not empty.
     Text,
     /// A name that can stand in paths and URLs.

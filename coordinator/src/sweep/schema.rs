@@ -53,6 +53,13 @@ fn of(kind: &Kind) -> Value {
         Kind::Uint(min, max) => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Kind::Float(bounds) => number(bounds),
         Kind::Word(words) => json!({ "enum": words }),
+        Kind::Words(words) => json!({
+            "type": "array",
+            "minItems": 1,
+            "maxItems": words.len(),
+            "uniqueItems": true,
+            "items": { "enum": words },
+        }),
         Kind::Text | Kind::Path => json!({ "type": "string", "minLength": 1 }),
         Kind::Name => json!({ "type": "string", "pattern": "^[A-Za-z][A-Za-z0-9._-]{0,63}$" }),
         Kind::Paths => json!({ "anyOf": [

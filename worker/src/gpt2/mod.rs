@@ -9,13 +9,14 @@ mod config;
 mod dropout;
 mod error;
 mod freeze;
+pub mod hooks;
 pub mod init;
 mod model;
 pub mod shards;
 pub mod weights;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use config::Config;
 pub use dropout::Dropout;

@@ -3,6 +3,7 @@
 //! Nothing here, or below, knows leases, the network or wall-clock time.
 //! Whoever runs the job decides through [`Host`] when it checkpoints and stops.
 
+pub mod inspect;
 pub mod pretrain;
 pub mod train;
 
@@ -30,6 +31,7 @@ pub fn run(spec: &JobSpec, inputs: &Inputs, ctx: &RunContext<'_>) -> Result<Outc
         Work::Pretrain(Pretrain::Hub(model)) => pretrain::from_hub(model, ctx),
         Work::Pretrain(Pretrain::Corpus(job)) => pretrain::from_corpus(spec, job, inputs, ctx),
         Work::Train(job) => train::run(spec, job, inputs, ctx),
+        Work::Inspect(job) => inspect::run(spec, job, inputs, ctx),
     }
 }
 
@@ -97,7 +99,8 @@ pub const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
 #[derive(Debug, Clone, Default)]
 pub struct Inputs {
     /// By role: `config.json`, [`WEIGHTS`] or [`WEIGHTS_INDEX`], `tokenizer.json` of
-    /// the base; `corpus/0`, `corpus/1` … of a pretraining.
+    /// the base; `corpus/0`, `corpus/1` … of a pretraining; `subject/…` and
+    /// `other/0/…` of a question about networks.
     pub files: BTreeMap<String, PathBuf>,
     /// Checkpoints that earlier attempts handed over, the furthest first: the
     /// first one that is whole is taken.

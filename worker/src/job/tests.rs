@@ -1,6 +1,7 @@
 //! Whole jobs on a tiny network, under a host that follows a script.
 
 mod inputs;
+mod inspect;
 mod knobs;
 mod precision;
 mod resume;
@@ -215,7 +216,7 @@ fn train_spec() -> JobSpec {
 fn train_mut(spec: &mut JobSpec) -> &mut Train {
     match &mut spec.work {
         Work::Train(train) => train,
-        Work::Pretrain(_) => panic!("not a train job"),
+        Work::Pretrain(_) | Work::Inspect(_) => panic!("not a train job"),
     }
 }
 

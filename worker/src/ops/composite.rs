@@ -100,6 +100,27 @@ fn attend(
         .reshape((b, s, h * d)) // (B, S, C)
 }
 
+pub(super) fn scores(q: &Tensor, k: &Tensor, heads: usize) -> Result<Tensor> {
+    let (s, t) = (q.dim(1)?, k.dim(1)?);
+    let (q, k) = (split(q, heads)?, split(k, heads)?); // (B, H, S, D), (B, H, T, D)
+    let mask = causal(t, q.dtype(), q.device())?.narrow(0, t - s, s)?; // (S, T)
+    let d = q.dim(3)? as f64;
+    (q.matmul(&k.t()?.contiguous()?)? / d.sqrt())?.broadcast_add(&mask) // (B, H, S, T)
+}
+
+pub(super) fn pattern(scores: &Tensor) -> Result<Tensor> {
+    softmax(scores, D::Minus1)
+}
+
+pub(super) fn mixed(p: &Tensor, v: &Tensor, heads: usize) -> Result<Tensor> {
+    let (b, _, s, _) = p.dims4()?;
+    let c = v.dim(2)?;
+    p.contiguous()?
+        .matmul(&split(v, heads)?)? // (B, H, S, D)
+        .transpose(1, 2)?
+        .reshape((b, s, c)) // (B, S, C)
+}
+
 /// 0 where token i may look at token j, -∞ after it: (T, T).
 fn causal(t: usize, dtype: DType, device: &Device) -> Result<Tensor> {
     let values: Vec<f32> = (0..t)

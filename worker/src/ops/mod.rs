@@ -93,6 +93,32 @@ pub fn attention_last(
     }
 }
 
+/// Causal attention from the projections on, without a backward pass: q (B, S, C) of
+/// the last S positions, k and v (B, T, C) of all → (B, S, C).
+pub fn attend(ops: Ops, q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Tensor> {
+    match ops {
+        Ops::Fused => fused::attend(q, k, v, heads),
+        Ops::Composite => mixed(&pattern(&scores(q, k, heads)?)?, v, heads),
+    }
+}
+
+/// Scaled scores of the last S queries, -∞ where a key is later: q (B, S, C),
+/// k (B, T, C) → (B, H, S, T).
+pub fn scores(q: &Tensor, k: &Tensor, heads: usize) -> Result<Tensor> {
+    composite::scores(q, k, heads)
+}
+
+/// Softmax over the keys: (B, H, S, T) → (B, H, S, T).
+pub fn pattern(scores: &Tensor) -> Result<Tensor> {
+    composite::pattern(scores)
+}
+
+/// Values mixed by a pattern, heads side by side: p (B, H, S, T), v (B, T, C) →
+/// (B, S, C).
+pub fn mixed(p: &Tensor, v: &Tensor, heads: usize) -> Result<Tensor> {
+    composite::mixed(p, v, heads)
+}
+
 /// [`attention`] with dropped probabilities: `kept` (B, H, S, T) is 0 or a scale
 /// → (B, S, C), for the last S queries, all or one. Only the projections are
 /// fused: no path of its own for what few sweeps ask for.

@@ -187,6 +187,29 @@ fn attention_agrees() {
 }
 
 #[test]
+fn attention_of_the_last_queries_is_that_of_all() {
+    for (b, t, heads, d) in [(1, 1, 1, 4), (2, 3, 2, 5), (3, 21, 2, 16), (1, 37, 3, 9)] {
+        let c = heads * d;
+        let [x, w, bias] = [&[b, t, c][..], &[c, 3 * c], &[3 * c]].map(|s| values(s, c as u64));
+        let all = attention(Ops::Fused, &x, &w, &bias, heads).expect("all");
+        let qkv = linear(Ops::Fused, &x, &w, &bias).expect("q, k, v");
+        let [q, k, v] = [0, 1, 2].map(|i| qkv.narrow(2, i * c, c).expect("a third"));
+        for queries in [t, t.div_ceil(2), 1] {
+            let last = |x: &Tensor| x.narrow(1, t - queries, queries).expect("rows");
+            let expect = list(&last(&all).contiguous().expect("dense"));
+            let fused = attend(Ops::Fused, &last(&q), &k, &v, heads).expect("fused");
+            assert_eq!(
+                list(&fused),
+                expect,
+                "the last {queries} of {t}, to the bit"
+            );
+            let composite = attend(Ops::Composite, &last(&q), &k, &v, heads).expect("composite");
+            close(&composite, &fused, 1e-5, "attend");
+        }
+    }
+}
+
+#[test]
 fn embed_agrees() {
     let ids = Tensor::new(&[[3u32, 0, 3], [6, 3, 1]], &Device::Cpu).expect("ids");
     check("embed", &[&[7, 5], &[4, 5]], &|ops, a| {

@@ -61,7 +61,7 @@ pub(super) async fn retry(
     now: Micros,
 ) -> Result<u64, StoreError> {
     let sweep = row::sweep(conn, sweep).await?;
-    sqlx::query("UPDATE sweeps SET cancelled_us = NULL WHERE id = ?")
+    sqlx::query("UPDATE sweeps SET cancelled_us = NULL, inspected_version = NULL WHERE id = ?")
         .bind(sweep.id)
         .execute(&mut *conn)
         .await?;

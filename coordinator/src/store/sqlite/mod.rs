@@ -5,6 +5,7 @@
 //! wait for it. Several processes may open the same file: they take turns.
 
 mod blobs;
+mod inspect;
 mod manage;
 mod pack;
 mod queue;
@@ -17,7 +18,7 @@ mod status;
 mod submit;
 mod writer;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
@@ -34,8 +35,8 @@ use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
 use tokio::sync::watch;
 
 use super::{
-    BlobInfo, Checkpoint, Expired, Lease, Leased, NewJobs, NewSweep, NewWorker, Progress, Recorded,
-    Renewal, Store, StoreError, Submitted, SweepStatus,
+    BlobInfo, Checkpoint, Expired, Lease, Leased, NewJob, NewJobs, NewSweep, NewWorker, Progress,
+    Recorded, Renewal, Store, StoreError, Submitted, SweepStatus,
 };
 use crate::clock::Micros;
 use crate::results::{Run, Selection, SweepResults};
@@ -335,7 +336,39 @@ impl Store for SqliteStore {
     }
 
     async fn runs(&self, sweep: &str, from: u64, limit: u32) -> Result<Vec<Run>, StoreError> {
-        results::runs(&mut *self.snapshot().await?, sweep, from, limit).await
+        results::runs(&mut *self.snapshot().await?, sweep, false, from, limit).await
+    }
+
+    async fn inspections(
+        &self,
+        sweep: &str,
+        from: u64,
+        limit: u32,
+    ) -> Result<Vec<Run>, StoreError> {
+        results::runs(&mut *self.snapshot().await?, sweep, true, from, limit).await
+    }
+
+    async fn train_specs(&self, sweep: &str) -> Result<BTreeMap<JobKey, String>, StoreError> {
+        inspect::train_specs(&mut *self.snapshot().await?, sweep).await
+    }
+
+    async fn awaiting_inspection(&self, sweep: Option<&str>) -> Result<Vec<SweepId>, StoreError> {
+        inspect::awaiting(&mut *self.snapshot().await?, sweep).await
+    }
+
+    async fn list_inspections(
+        &self,
+        sweep: &str,
+        version: u32,
+        jobs: Vec<NewJob>,
+        now: Micros,
+    ) -> Result<bool, StoreError> {
+        let sweep = sweep.to_owned();
+        self.writer
+            .write(Effect::Jobs, move |c| {
+                Box::pin(async move { inspect::list(c, &sweep, version, &jobs, now).await })
+            })
+            .await
     }
 
     async fn submission(&self, sweep: &str) -> Result<Submission, StoreError> {

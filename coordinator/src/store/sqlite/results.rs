@@ -27,6 +27,7 @@ pub(super) async fn header(
         name: sweep.name,
         yaml,
         runs: vec![],
+        inspections: vec![],
         selections: selections(conn, sweep.id).await?,
         attempts: attempts(conn, sweep.id).await?,
     })
@@ -136,9 +137,11 @@ struct RunRow {
     sealed: Option<Vec<u8>>,
 }
 
+/// The jobs that stand at a point: runs, or inspections of them.
 pub(super) async fn runs(
     conn: &mut SqliteConnection,
     sweep: &str,
+    inspections: bool,
     from: u64,
     limit: u32,
 ) -> Result<Vec<Run>, StoreError> {
@@ -155,11 +158,13 @@ pub(super) async fn runs(
          FROM sweep_jobs s JOIN jobs j ON j.id = s.job_id
            LEFT JOIN metric_packs p ON p.job_id = j.id
          WHERE s.sweep_id = ? AND s.ordinal >= ? AND s.point IS NOT NULL
+           AND (j.kind = 'inspect') = ?
          ORDER BY s.ordinal LIMIT ?",
     )
     .bind(sealed)
     .bind(sweep.id)
     .bind(signed(from))
+    .bind(inspections)
     .bind(i64::from(limit))
     .fetch_all(&mut *conn)
     .await?;
@@ -331,7 +336,7 @@ pub(super) async fn retain_weights(
         "INSERT INTO unwanted_weights (sweep_id, job_id)
          SELECT DISTINCT s.sweep_id, s.job_id
          FROM sweep_jobs s JOIN jobs j ON j.id = s.job_id
-         WHERE s.sweep_id = ? AND s.point IS NOT NULL AND j.phase = 'done'
+         WHERE s.sweep_id = ? AND s.point IS NOT NULL AND j.kind <> 'inspect' AND j.phase = 'done'
            AND j.key NOT IN (SELECT value FROM json_each(?))",
     )
     .bind(sweep.id)
@@ -349,7 +354,9 @@ pub(super) async fn retain_weights(
            AND NOT EXISTS (
              SELECT 1 FROM job_inputs i JOIN jobs j ON j.id = i.job_id
              WHERE i.input_id = artifacts.job_id
-               AND j.phase IN ('blocked', 'pending', 'running'))",
+               AND (j.phase IN ('blocked', 'pending', 'running')
+                 -- A question that failed may be asked again.
+                 OR (j.kind = 'inspect' AND j.phase IN ('failed', 'cancelled'))))",
     )
     .bind(sweep.id)
     .execute(conn)

@@ -27,20 +27,24 @@ pub(super) async fn list(conn: &mut SqliteConnection) -> Result<Vec<SweepStatus>
 }
 
 async fn of(conn: &mut SqliteConnection, sweep: SweepRow) -> Result<SweepStatus, StoreError> {
-    let phases: Vec<(String, i64, i64, i64)> = sqlx::query_as(
-        "SELECT phase, count(*), sum(steps), sum(max(steps - step, 0))
+    let phases: Vec<(String, bool, i64, i64, i64)> = sqlx::query_as(
+        "SELECT phase, kind = 'inspect', count(*), sum(steps), sum(max(steps - step, 0))
          FROM jobs WHERE id IN (SELECT job_id FROM sweep_jobs WHERE sweep_id = ?)
-         GROUP BY phase",
+         GROUP BY phase, kind = 'inspect'",
     )
     .bind(sweep.id)
     .fetch_all(&mut *conn)
     .await?;
     let mut counts = Counts::default();
+    let mut inspections = Counts::default();
     let (mut steps_total, mut steps_left) = (0, 0);
-    for (phase, jobs, steps, left) in phases {
+    for (phase, inspects, jobs, steps, left) in phases {
         let mut here = Counts::default();
         here.add(row::phase(&phase)?, unsigned("count", jobs)?);
         counts.add(row::phase(&phase)?, here.total());
+        if inspects {
+            inspections.add(row::phase(&phase)?, here.total());
+        }
         steps_total += unsigned::<u64>("jobs.steps", steps)?;
         if here.unsettled() > 0 {
             steps_left += unsigned::<u64>("jobs.step", left)?;
@@ -56,6 +60,7 @@ async fn of(conn: &mut SqliteConnection, sweep: SweepRow) -> Result<SweepStatus,
     Ok(SweepStatus {
         id: parse("sweeps.uuid", &sweep.uuid)?,
         counts,
+        inspections,
         steps_total,
         steps_left,
         running: running(conn, sweep.id).await?,

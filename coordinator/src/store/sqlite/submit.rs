@@ -52,21 +52,42 @@ pub(super) async fn submit(
     })
 }
 
+/// Adds jobs to a sweep's list, from this ordinal on; says how many were not known.
+pub(super) async fn append(
+    conn: &mut SqliteConnection,
+    sweep_id: i64,
+    sweep_name: &str,
+    first_ordinal: i64,
+    jobs: &[NewJob],
+    now: Micros,
+) -> Result<u64, StoreError> {
+    let mut new = 0;
+    let mut ordinal = first_ordinal;
+    for chunk in jobs.chunks(CHUNK) {
+        new += insert_chunk(conn, sweep_id, sweep_name, ordinal, chunk, now).await?;
+        ordinal += signed(chunk.len() as u64);
+    }
+    Ok(new)
+}
+
 async fn upsert_sweep(
     conn: &mut SqliteConnection,
     sweep: &NewSweep,
     now: Micros,
 ) -> Result<i64, StoreError> {
     let id: i64 = sqlx::query_scalar(
-        "INSERT INTO sweeps (uuid, name, yaml, created_us, updated_us) VALUES (?, ?, ?, ?4, ?4)
+        "INSERT INTO sweeps (uuid, name, yaml, created_us, updated_us, inspects)
+         VALUES (?, ?, ?, ?4, ?4, ?5)
          ON CONFLICT (name) DO UPDATE
-           SET yaml = excluded.yaml, updated_us = excluded.updated_us, cancelled_us = NULL
+           SET yaml = excluded.yaml, updated_us = excluded.updated_us, cancelled_us = NULL,
+             inspects = excluded.inspects, inspected_version = NULL
          RETURNING id",
     )
     .bind(SweepId::new().to_string())
     .bind(&sweep.name)
     .bind(&sweep.yaml)
     .bind(now.0)
+    .bind(sweep.inspects)
     .fetch_one(&mut *conn)
     .await?;
     sqlx::query("DELETE FROM sweep_files WHERE sweep_id = ?")
@@ -235,7 +256,10 @@ async fn check_inputs_are_listed(
 
 /// A job stands where it comes first. Jobs that just left the sweep are moved too:
 /// to another sweep that lists them, or out of the queue.
-async fn place_in_queue(conn: &mut SqliteConnection, sweep_id: i64) -> Result<(), StoreError> {
+pub(super) async fn place_in_queue(
+    conn: &mut SqliteConnection,
+    sweep_id: i64,
+) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE jobs SET (queue_sweep, queue_ordinal) =
            (SELECT s.sweep_id, s.ordinal FROM sweep_jobs s WHERE s.job_id = jobs.id

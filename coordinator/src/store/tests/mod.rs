@@ -3,6 +3,7 @@
 
 mod faults;
 mod interpret;
+mod questions;
 mod results;
 mod scripts;
 mod simulation;
@@ -33,6 +34,8 @@ struct World {
     workers: BTreeMap<String, WorkerId>,
     leases: BTreeMap<String, Lease>,
     names: BTreeMap<JobKey, String>,
+    /// Whether sweeps that are submitted from here on ask questions.
+    inspects: bool,
 }
 
 /// A job of this name. Its spec differs from those of other names, no more.
@@ -114,6 +117,7 @@ impl World {
             workers: BTreeMap::new(),
             leases: BTreeMap::new(),
             names: BTreeMap::new(),
+            inspects: false,
         }
     }
 
@@ -186,6 +190,7 @@ impl World {
             name: sweep.to_owned(),
             yaml: format!("name: {sweep} # {} jobs", jobs.len()),
             files: BTreeMap::new(),
+            inspects: self.inspects,
         };
         let jobs = Box::new(jobs.into_iter());
         self.store.submit_sweep(sweep, jobs, self.now()).await

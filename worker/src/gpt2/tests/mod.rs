@@ -5,6 +5,7 @@ mod broken;
 mod dropout;
 mod files;
 mod frozen;
+mod hooks;
 mod init;
 mod losses;
 mod network;
@@ -20,7 +21,7 @@ use seedbed_proto::job::{Dtype, Frozen, Init, Shape};
 use super::{Config, Gpt2, LM_HEAD, Param, WPE, WTE, Weights, trainable};
 use crate::ops::Ops;
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     let shape = Shape {
         layers: 3,
         heads: 2,
@@ -31,7 +32,7 @@ fn config() -> Config {
 }
 
 /// Weights with nothing at 0 or 1, so that no gradient vanishes by accident.
-fn lively(config: &Config, seed: u64) -> Weights {
+pub(crate) fn lively(config: &Config, seed: u64) -> Weights {
     let fresh = super::init::weights(config, Init::Scratch, None, seed, false).expect("scratch");
     let noise =
         super::init::weights(config, Init::Scratch, None, seed + 1000, false).expect("scratch");

@@ -5,6 +5,7 @@
 //! it trains (`track_op`). What it needs of the forward pass beyond arguments and
 //! result stays in the operation, which the graph owns.
 
+mod attend;
 mod attention;
 mod attention_last;
 mod embed;
@@ -12,6 +13,7 @@ mod head;
 mod layer_norm;
 mod linear;
 
+pub(super) use attend::attend;
 pub(super) use attention::attention;
 pub(super) use attention_last::attention_last;
 pub(super) use embed::embed;

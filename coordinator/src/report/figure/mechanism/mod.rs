@@ -1,0 +1,216 @@
+//! What was found inside the networks: one figure per question and file.
+//!
+//! All read the cells of the analysis: the chosen networks at their final step,
+//! averaged over seeds.
+
+mod drift;
+mod heads;
+mod lens;
+mod patching;
+mod probes;
+mod reuse;
+mod similarity;
+mod tdr;
+mod transplant;
+
+use super::Figure;
+use super::heat::HeatCell;
+use super::profile::Line;
+use super::style::Styles;
+use crate::aggregate::{Analysis, Cell, MetricId, Summary};
+use crate::report::tables::{method_words, n_words};
+use crate::results::Point;
+
+/// Width of every figure.
+const WIDTH: f64 = 900.0;
+
+/// The figures of all questions that were asked, block by block, each with a name
+/// for its file.
+pub(in super::super) fn mechanisms(a: &Analysis, styles: &Styles) -> Vec<(String, Figure)> {
+    let blocks = a.blocks();
+    let mut figures = vec![];
+    for (at, block) in blocks.iter().enumerate() {
+        let scene = Scene::new(a, styles, block);
+        let found: [(&str, Vec<Figure>); 13] = [
+            ("reuse", Vec::from_iter(reuse::reuse(&scene))),
+            ("reversion", Vec::from_iter(reuse::cumulative(&scene))),
+            ("patching", Vec::from_iter(patching::maps(&scene))),
+            ("patching_heads", Vec::from_iter(heads::patched(&scene))),
+            ("probes", Vec::from_iter(probes::decoded(&scene))),
+            ("similarity", Vec::from_iter(similarity::similarity(&scene))),
+            (
+                "transplant",
+                Vec::from_iter(transplant::transplants(&scene)),
+            ),
+            (
+                "interpolation",
+                Vec::from_iter(transplant::interpolation(&scene)),
+            ),
+            ("drift", Vec::from_iter(drift::drift(&scene))),
+            ("lens", Vec::from_iter(lens::lens(&scene))),
+            ("attribution", Vec::from_iter(lens::attribution(&scene))),
+            ("attention", Vec::from_iter(heads::attention(&scene))),
+            ("tdr", Vec::from_iter(tdr::trajectories(&scene))),
+        ];
+        for (question, several) in found {
+            let alone = several.len() == 1;
+            for (i, mut figure) in several.into_iter().enumerate() {
+                let mut name = question.to_owned();
+                if !alone {
+                    name.push_str(&format!("_{}", i + 1));
+                }
+                if blocks.len() > 1 {
+                    name.push_str(&format!("_block_{}", at + 1));
+                    figure.title = format!("{} ({})", figure.title, a.block_label(block));
+                }
+                figures.push((name, figure));
+            }
+        }
+    }
+    figures
+}
+
+/// The chosen cells of one block, in the order of the arms.
+struct Scene<'a> {
+    styles: &'a Styles,
+    cells: Vec<&'a Cell>,
+}
+
+impl<'a> Scene<'a> {
+    fn new(a: &'a Analysis, styles: &'a Styles, block: &Point) -> Self {
+        let of = |arm: &'a String| {
+            let here = move |c: &&Cell| c.chosen && &c.block == block && &c.arm == arm;
+            a.cells.iter().find(here)
+        };
+        Self {
+            styles,
+            cells: a.arms.iter().filter_map(of).collect(),
+        }
+    }
+
+    /// The cells that know a metric whose name begins so.
+    fn with(&self, prefix: &str) -> Vec<&'a Cell> {
+        let knows = |cell: &&&Cell| cell.summaries.keys().any(|id| id.name.starts_with(prefix));
+        self.cells.iter().filter(knows).copied().collect()
+    }
+
+    fn colour(&self, cell: &Cell) -> &'static str {
+        self.styles.of(&cell.arm).colour
+    }
+}
+
+/// A cell's values of a metric.
+fn of<'a>(
+    cell: &'a Cell,
+    name: &str,
+) -> impl Iterator<Item = (&'a MetricId, &'a Summary)> + use<'a> {
+    let name = name.to_owned();
+    cell.summaries.iter().filter(move |(id, _)| id.name == name)
+}
+
+/// A metric by layer, at a slot or without one.
+fn by_layer<'a>(cell: &'a Cell, name: &str, slot: Option<&str>) -> Vec<(f64, &'a Summary)> {
+    let mut points: Vec<_> = of(cell, name)
+        .filter(|(id, _)| id.slot.as_deref() == slot && id.head.is_none())
+        .filter_map(|(id, s)| Some((f64::from(id.layer?), s)))
+        .collect();
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    points
+}
+
+/// A curve of an arm; none without a point.
+fn line<'a>(
+    scene: &Scene<'_>,
+    cell: &'a Cell,
+    name: String,
+    dash: &'static str,
+    points: Vec<(f64, &'a Summary)>,
+) -> Option<Line<'a>> {
+    (!points.is_empty()).then(|| Line {
+        name,
+        colour: scene.colour(cell),
+        dash,
+        points,
+        seeds: dash.is_empty(),
+    })
+}
+
+/// A cell of a map.
+fn heat_cell(summary: Option<&Summary>) -> HeatCell {
+    let Some(summary) = summary else {
+        return HeatCell {
+            tip: ": not measured".to_owned(),
+            ..HeatCell::default()
+        };
+    };
+    let Some(estimate) = &summary.estimate else {
+        return HeatCell {
+            tip: ": in no seed, see the notes".to_owned(),
+            ..HeatCell::default()
+        };
+    };
+    HeatCell {
+        value: Some(estimate.mean),
+        faint: estimate
+            .interval
+            .is_some_and(|(low, high)| low <= 0.0 && high >= 0.0),
+        tip: format!(", n = {}", estimate.n),
+    }
+}
+
+/// The means of metrics, for the scale of colours.
+fn means<'a>(cells: &'a [&'a Cell], matches: impl Fn(&MetricId) -> bool) -> Vec<f64> {
+    let all = cells.iter().flat_map(|cell| &cell.summaries);
+    all.filter(|(id, _)| matches(id))
+        .filter_map(|(_, s)| s.estimate.as_ref().map(|e| e.mean))
+        .collect()
+}
+
+/// Slots in the order in which a reader thinks of them: the cue, the relevant
+/// numbers, the irrelevant ones, what else there is, the last position.
+fn slots<'a>(ids: impl Iterator<Item = &'a MetricId>) -> Vec<String> {
+    const FIRST: [&str; 5] = ["cue", "rel_left", "rel_right", "irr_left", "irr_right"];
+    let mut slots: Vec<String> = ids.filter_map(|id| id.slot.clone()).collect();
+    slots.sort_by_key(|slot| {
+        let place = FIRST.iter().position(|first| first == slot);
+        let place = place.unwrap_or(FIRST.len() + usize::from(slot == "last"));
+        (place, slot.clone())
+    });
+    slots.dedup();
+    slots
+}
+
+/// Layers that a metric has, ascending.
+fn layers<'a>(ids: impl Iterator<Item = &'a MetricId>) -> Vec<u32> {
+    let mut layers: Vec<u32> = ids.filter_map(|id| id.layer).collect();
+    layers.sort_unstable();
+    layers.dedup();
+    layers
+}
+
+/// "mean over seeds (n = 3), band: 95 % interval (Student's t), thin lines: seeds".
+fn curve_words(cells: &[&Cell], name: &str) -> String {
+    let n = replicates(cells, name);
+    format!(
+        "Lines: mean over seeds ({}); band: 95 % interval ({}); thin lines: each seed.",
+        n_words(n.iter().copied()),
+        method_words(n.iter().copied().max().unwrap_or(0))
+    )
+}
+
+/// The same of maps.
+fn map_words(cells: &[&Cell], name: &str) -> String {
+    let n = replicates(cells, name);
+    format!(
+        "Mean over seeds ({}); crossed out: the 95 % interval ({}) holds zero.",
+        n_words(n.iter().copied()),
+        method_words(n.iter().copied().max().unwrap_or(0))
+    )
+}
+
+fn replicates(cells: &[&Cell], prefix: &str) -> Vec<usize> {
+    let all = cells.iter().flat_map(|cell| &cell.summaries);
+    all.filter(|(id, _)| id.name.starts_with(prefix))
+        .filter_map(|(_, s)| s.estimate.as_ref().map(|e| e.n))
+        .collect()
+}

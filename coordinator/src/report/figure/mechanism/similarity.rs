@@ -1,0 +1,65 @@
+//! How alike the representations of two networks are, layer by layer.
+
+use super::{Figure, Scene, WIDTH, by_layer, curve_words};
+use crate::aggregate::Cell;
+use crate::report::figure::profile::{Line, Panel, draw};
+
+/// Pairings with their colours and what they pair.
+const PAIRINGS: [(&str, &str, &str); 5] = [
+    ("pt_ft", "#0072B2", "base – fine-tuned"),
+    ("ft_ft", "#56B4E9", "fine-tuned – fine-tuned"),
+    ("sc_sc", "#D55E00", "scratch – scratch"),
+    ("ft_sc", "#CC79A7", "fine-tuned – scratch"),
+    ("pt_sc", "#009E73", "base – scratch"),
+];
+
+/// CKA and RSA at the last position, a curve for each pairing.
+pub(super) fn similarity(scene: &Scene<'_>) -> Option<Figure> {
+    let mut cells = scene.with("cka.");
+    cells.extend(scene.with("rsa."));
+    let mut panels = vec![];
+    for (measure, words) in [("cka", "linear CKA, debiased"), ("rsa", "RSA, Spearman")] {
+        let lines: Vec<Line<'_>> = PAIRINGS
+            .iter()
+            .filter_map(|(pairing, colour, words)| {
+                one(&cells, &format!("{measure}.{pairing}"), colour, words)
+            })
+            .collect();
+        if !lines.is_empty() {
+            panels.push(Panel {
+                title: words.to_owned(),
+                y_name: "similarity".to_owned(),
+                x_name: "depth".to_owned(),
+                bounds: (-1.0, 1.0),
+                reference: Some(0.0),
+                lines,
+            });
+        }
+    }
+    if panels.is_empty() {
+        return None;
+    }
+    Some(Figure {
+        title: "How alike networks represent the trials at the last position".to_owned(),
+        svg: draw(WIDTH, &panels, 1, "Similarity by depth and pairing"),
+        caption: format!(
+            "By depth (0: embeddings). Pairs of one arm are a seed and the next. {}",
+            curve_words(&cells, "cka.")
+        ),
+    })
+}
+
+/// A pairing is asked about its first network, so one cell has it.
+fn one<'a>(cells: &[&'a Cell], name: &str, colour: &'a str, words: &str) -> Option<Line<'a>> {
+    let points = cells
+        .iter()
+        .map(|cell| by_layer(cell, name, Some("last")))
+        .find(|points| !points.is_empty())?;
+    Some(Line {
+        name: words.to_owned(),
+        colour,
+        dash: "",
+        points,
+        seeds: true,
+    })
+}

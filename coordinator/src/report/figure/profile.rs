@@ -1,0 +1,167 @@
+//! Curves over depth: the mean over seeds with its band, each seed as a thin line.
+
+use super::frame::Frame;
+use super::labels::{self, Label};
+use super::scale::{Scale, round_domain};
+use super::style::INK;
+use super::svg::{Stroke, Svg};
+use crate::aggregate::Summary;
+use crate::report::format::number;
+
+const PANEL: f64 = 250.0;
+const LEFT: f64 = 60.0;
+const TOP: f64 = 34.0;
+const BOTTOM: f64 = 52.0;
+
+/// One curve.
+#[derive(Debug, Clone)]
+pub(super) struct Line<'a> {
+    /// Its name at the right of the panel.
+    pub name: String,
+    /// Its colour.
+    pub colour: &'a str,
+    /// `stroke-dasharray`; empty for a whole line.
+    pub dash: &'a str,
+    /// Place on the horizontal axis, and what was measured there.
+    pub points: Vec<(f64, &'a Summary)>,
+    /// Draw the single seeds, too.
+    pub seeds: bool,
+}
+
+/// One panel.
+#[derive(Debug, Clone)]
+pub(super) struct Panel<'a> {
+    /// What it is of.
+    pub title: String,
+    /// Of the vertical axis.
+    pub y_name: String,
+    /// Of the horizontal axis.
+    pub x_name: String,
+    /// What values can't be beyond.
+    pub bounds: (f64, f64),
+    /// A value at which a line is drawn across.
+    pub reference: Option<f64>,
+    /// The curves.
+    pub lines: Vec<Line<'a>>,
+}
+
+/// Panels, `columns` side by side.
+pub(super) fn draw(width: f64, panels: &[Panel<'_>], columns: usize, label: &str) -> String {
+    let columns = columns.clamp(1, panels.len().max(1));
+    let rows = panels.len().div_ceil(columns);
+    let mut svg = Svg::new(width, rows as f64 * PANEL);
+    let share = width / columns as f64;
+    let right = if columns == 1 { 190.0 } else { 146.0 };
+    for (i, panel) in panels.iter().enumerate() {
+        let (row, column) = (i / columns, i % columns);
+        let frame = Frame {
+            left: column as f64 * share + LEFT,
+            top: row as f64 * PANEL + TOP,
+            right: (column + 1) as f64 * share - right,
+            bottom: (row + 1) as f64 * PANEL - BOTTOM,
+        };
+        one(&mut svg, frame, panel);
+    }
+    svg.finish(label)
+}
+
+fn one(svg: &mut Svg, frame: Frame, panel: &Panel<'_>) {
+    frame.title(svg, &panel.title);
+    let points = || panel.lines.iter().flat_map(|line| &line.points);
+    let values = points().flat_map(|(_, s)| {
+        let interval = s.estimate.as_ref().and_then(|e| e.interval);
+        // A wide band must not flatten what it is about.
+        let ends = interval.filter(|(low, high)| high - low < 2.0);
+        let ends = ends.into_iter().flat_map(|(low, high)| [low, high]);
+        s.values.iter().map(|v| v.1).chain(ends)
+    });
+    let domain = round_domain(values.chain(panel.reference), panel.bounds);
+    let y = Scale::linear(domain, frame.upwards());
+    let ends = points().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (x, _)| {
+        (low.min(*x), high.max(*x))
+    });
+    let x = Scale::linear(ends, frame.across());
+    frame.y_axis(svg, &y, &panel.y_name);
+    let mut ticks: Vec<f64> = points().map(|p| p.0).collect();
+    ticks.sort_by(f64::total_cmp);
+    ticks.dedup();
+    let every = ticks.len().div_ceil(13);
+    let ticks: Vec<_> = ticks
+        .iter()
+        .step_by(every)
+        .map(|v| (x.at(*v), v.to_string()))
+        .collect();
+    frame.x_axis(svg, &ticks, &panel.x_name);
+    if let Some(value) = panel.reference {
+        frame.floor(svg, y.at(value));
+    }
+    for line in &panel.lines {
+        band(svg, line, &x, &y);
+    }
+    let mut marks = vec![];
+    for line in &panel.lines {
+        let mean = |(at, s): &(f64, &Summary)| {
+            let mean = s.estimate.as_ref()?.mean;
+            Some(((x.at(*at), y.at(mean)), mean, *at))
+        };
+        let means: Vec<_> = line.points.iter().filter_map(mean).collect();
+        let places: Vec<_> = means.iter().map(|m| m.0).collect();
+        svg.polyline(&places, Stroke::new(line.colour, 2.2).dash(line.dash));
+        for (place, value, at) in &means {
+            let tip = format!("{}, {at}: {}", line.name, number(*value));
+            svg.circle(*place, 3.0, line.colour, Stroke::new("#ffffff", 0.8), &tip);
+        }
+        if let Some(end) = places.last() {
+            marks.push(Label {
+                y: end.1,
+                text: line.name.clone(),
+                colour: line.colour.to_owned(),
+                bold: line.dash.is_empty(),
+            });
+        }
+    }
+    if marks.is_empty() {
+        let at = (
+            (frame.left + frame.right) / 2.0,
+            (frame.top + frame.bottom) / 2.0,
+        );
+        let font = super::svg::Font::new(12.0, INK);
+        svg.text(at, super::svg::Anchor::Middle, font, "not available");
+    }
+    labels::draw(svg, frame.right, (frame.top, frame.bottom), marks);
+}
+
+fn band(svg: &mut Svg, line: &Line<'_>, x: &Scale, y: &Scale) {
+    let edge = |pick: fn((f64, f64)) -> f64| {
+        line.points.iter().filter_map(move |(at, s)| {
+            let e = s.estimate.as_ref()?;
+            Some((x.at(*at), y.at(e.interval.map_or(e.mean, pick))))
+        })
+    };
+    let mut area: Vec<_> = edge(|i| i.1).collect();
+    area.extend(edge(|i| i.0).collect::<Vec<_>>().into_iter().rev());
+    svg.area(&area, line.colour, 0.12);
+    if !line.seeds {
+        return;
+    }
+    let mut seeds: Vec<u64> = line
+        .points
+        .iter()
+        .flat_map(|(_, s)| s.values.iter().map(|v| v.0))
+        .collect();
+    seeds.sort_unstable();
+    seeds.dedup();
+    for seed in seeds {
+        let places: Vec<_> = line
+            .points
+            .iter()
+            .filter_map(|(at, s)| {
+                let value = s.values.iter().find(|v| v.0 == seed)?.1;
+                Some((x.at(*at), y.at(value)))
+            })
+            .collect();
+        if places.len() > 1 {
+            svg.polyline(&places, Stroke::new(line.colour, 0.9).opacity(0.35));
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! A question as a spec, for the tests of all that handles one.
+
+use seedbed_proto::job::{
+    Base, BaseFiles, DeviceKind, Dtype, Engine, Init, Inspect, JobSpec, Moment, Network, Ops,
+    Question, SPEC_VERSION, Task, TrainSet, Work,
+};
+use seedbed_proto::{BlobDigest, JobKey};
+
+/// A question about the last weights of a fine-tuned network.
+pub(crate) fn question(question: Question, job: JobKey) -> JobSpec {
+    let digest = BlobDigest::of(b"the base is given by path here");
+    JobSpec {
+        version: SPEC_VERSION,
+        engine: Engine {
+            device: DeviceKind::Cpu,
+            ops: Ops::Fused,
+            dtype: Dtype::F32,
+            micro_batch: 8,
+        },
+        work: Work::Inspect(Box::new(Inspect {
+            question,
+            subject: Network {
+                job,
+                weights: Moment::Final,
+                step: 12,
+                init: Init::Pretrained,
+                seed: 3,
+                untie: false,
+            },
+            others: vec![],
+            base: Base::Files(BaseFiles {
+                config: digest,
+                weights: digest,
+                tokenizer: digest,
+            }),
+            task: Task {
+                name: "ctxdm".into(),
+                template: "T0".into(),
+                range: [0, 60],
+                bins: vec![[1, 4], [5, 16], [17, 50]],
+                train: TrainSet::Online,
+                bos: true,
+                random_labels: false,
+                split_seed: 1,
+                eval_trials: 288,
+            },
+            split: "test_iid".into(),
+            pairs: 8,
+            items: 72,
+            memory_mib: 64,
+            seed: 3,
+        })),
+    }
+}

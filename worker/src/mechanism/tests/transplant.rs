@@ -1,0 +1,92 @@
+//! Transplants: nothing is lost to oneself, and θ⁰ as a partner is reversion.
+
+use super::*;
+
+#[test]
+fn a_network_has_nothing_to_lose_to_itself() {
+    let mut setting = Setting::new().always_right();
+    let twin = subject("twin", setting.config(), setting.subject.weights.clone());
+    setting.others = vec![("ft_ft".to_owned(), twin)];
+    let answer = setting.ask(Question::Transplant);
+    for k in 0..=LAYERS {
+        near(
+            "suffix",
+            value(&answer, "transplant.ft_ft.suffix", Some(k), None),
+            0.0,
+            1e-5,
+        );
+        near(
+            "prefix",
+            value(&answer, "transplant.ft_ft.prefix", Some(k), None),
+            0.0,
+            1e-5,
+        );
+    }
+    for layer in 0..LAYERS {
+        assert_eq!(
+            value(&answer, "transplant.ft_ft.block", Some(layer), None),
+            0.0
+        );
+    }
+    near(
+        "barrier",
+        value(&answer, "interpolation.ft_ft.barrier", None, None),
+        0.0,
+        1e-5,
+    );
+    assert!(
+        value(&answer, "interpolation.pt_ft.barrier", None, None) > 0.0,
+        "random networks share no basin"
+    );
+}
+
+#[test]
+fn its_origin_as_a_partner_is_reversion() {
+    let mut setting = Setting::new().always_right();
+    let origin = subject("origin", setting.config(), setting.origin.weights.clone());
+    setting.others = vec![("ft_sc".to_owned(), origin)];
+    let (answer, reversion) = (
+        setting.ask(Question::Transplant),
+        setting.ask(Question::Reversion),
+    );
+    for (name, last) in [
+        ("suffix", LAYERS + 1),
+        ("prefix", LAYERS + 1),
+        ("block", LAYERS),
+    ] {
+        for layer in 0..last {
+            let found = value(
+                &answer,
+                &format!("transplant.ft_sc.{name}"),
+                Some(layer),
+                None,
+            );
+            let expect = value(&reversion, &format!("reversion.{name}"), Some(layer), None);
+            assert_eq!(found, expect, "{name} {layer}");
+        }
+    }
+    // The line's ends are the networks: here the subject first, there the base.
+    let at = |name: &str, alpha: &str| {
+        let found = answer
+            .metrics
+            .iter()
+            .find(|m| m.name == name && m.slot.as_deref() == Some(alpha));
+        found
+            .unwrap_or_else(|| panic!("no {name} at {alpha}"))
+            .value
+    };
+    for measure in ["loss", "accuracy"] {
+        let (ours, base) = (
+            format!("interpolation.ft_sc.{measure}"),
+            format!("interpolation.pt_ft.{measure}"),
+        );
+        near(measure, at(&ours, "0.0"), at(&base, "1.0"), 1e-9);
+        near(measure, at(&ours, "1.0"), at(&base, "0.0"), 1e-9);
+    }
+    near(
+        "accuracy",
+        at("interpolation.ft_sc.accuracy", "0.0"),
+        1.0,
+        0.0,
+    );
+}
