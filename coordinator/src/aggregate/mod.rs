@@ -149,7 +149,7 @@ impl Analysis {
 pub fn analyse(results: &SweepResults, compare: &Compare) -> Analysis {
     // What was found inside a network is a measure of its run.
     let answered = results.answered();
-    let results = &answered;
+    let results = answered.as_ref();
     let runs = in_order(results);
     let selection = results.selections.last().cloned();
     let mut notes = Vec::new();
