@@ -8,6 +8,7 @@ mod dots;
 mod forest;
 mod frame;
 mod labels;
+mod reuse;
 mod scale;
 mod style;
 mod surface;
@@ -16,6 +17,7 @@ mod svg;
 pub(super) use curves::learning_curves;
 pub(super) use dots::paired_dots;
 pub(super) use forest::forest;
+pub(super) use reuse::reuse;
 pub(super) use style::Styles;
 pub(super) use surface::surface;
 
