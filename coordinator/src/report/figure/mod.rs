@@ -13,6 +13,7 @@ mod labels;
 mod mechanism;
 mod profile;
 mod psychometric;
+mod reuse;
 mod scale;
 mod splits;
 mod style;
@@ -26,6 +27,7 @@ pub(super) use forest::forest;
 pub(super) use mechanism::mechanisms;
 pub(super) use psychometric::psychometric;
 pub(super) use splits::splits;
+pub(super) use reuse::reuse;
 pub(super) use style::Styles;
 pub(super) use surface::surface;
 
