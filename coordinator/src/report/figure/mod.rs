@@ -26,8 +26,8 @@ pub(super) use efficiency::sample_efficiency;
 pub(super) use forest::forest;
 pub(super) use mechanism::mechanisms;
 pub(super) use psychometric::psychometric;
-pub(super) use splits::splits;
 pub(super) use reuse::reuse;
+pub(super) use splits::splits;
 pub(super) use style::Styles;
 pub(super) use surface::surface;
 

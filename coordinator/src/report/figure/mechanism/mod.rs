@@ -32,8 +32,11 @@ pub(in super::super) fn mechanisms(a: &Analysis, styles: &Styles) -> Vec<(String
     for (at, block) in blocks.iter().enumerate() {
         let scene = Scene::new(a, styles, block);
         let found: [(&str, Vec<Figure>); 13] = [
-            ("reuse", Vec::from_iter(reuse::reuse(&scene))),
-            ("reversion", Vec::from_iter(reuse::cumulative(&scene))),
+            ("reversion_ablation", Vec::from_iter(reuse::reuse(&scene))),
+            (
+                "reversion_curves",
+                Vec::from_iter(reuse::cumulative(&scene)),
+            ),
             ("patching", Vec::from_iter(patching::maps(&scene))),
             ("patching_heads", Vec::from_iter(heads::patched(&scene))),
             ("probes", Vec::from_iter(probes::decoded(&scene))),
