@@ -11,6 +11,10 @@ mod embed;
 mod head;
 mod layer_norm;
 mod linear;
+mod mlp;
+mod pieces;
+mod self_attention;
+mod sublayer;
 
 pub(super) use attention::attention;
 pub(super) use attention_last::attention_last;
@@ -18,6 +22,8 @@ pub(super) use embed::embed;
 pub(super) use head::head_loss;
 pub(super) use layer_norm::layer_norm;
 pub(super) use linear::{linear, linear_gelu};
+pub(super) use mlp::mlp;
+pub(super) use self_attention::self_attention;
 
 use std::sync::OnceLock;
 
