@@ -7,6 +7,7 @@ use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::ops::{layer_norm_slow, softmax};
 
 use super::lean::{product, times_constant};
+use super::{Affine, Norm};
 
 pub(super) fn embed(ids: &Tensor, wte: &Tensor, wpe: &Tensor) -> Result<Tensor> {
     let (b, t) = ids.dims2()?;
@@ -51,6 +52,29 @@ pub(super) fn attention_last(x: &Tensor, w: &Tensor, b: &Tensor, heads: usize) -
     let k = split(&kv.narrow(D::Minus1, 0, c)?, heads)?; // (B, H, T, D)
     let v = split(&kv.narrow(D::Minus1, c, c)?, heads)?; // (B, H, T, D)
     attend(&q, &k, &v, None, None)?.squeeze(1) // (B, C)
+}
+
+pub(super) fn self_attention(
+    x: &Tensor,
+    norm: Norm<'_>,
+    qkv: Affine<'_>,
+    projection: Affine<'_>,
+    heads: usize,
+) -> Result<Tensor> {
+    let normed = layer_norm(x, norm.gain, norm.bias, norm.epsilon)?; // (B, T, C)
+    let joined = attention(&normed, qkv.weight, qkv.bias, heads)?; // (B, T, C)
+    x + linear(&joined, projection.weight, projection.bias)?
+}
+
+pub(super) fn mlp(
+    x: &Tensor,
+    norm: Norm<'_>,
+    inner: Affine<'_>,
+    outer: Affine<'_>,
+) -> Result<Tensor> {
+    let normed = layer_norm(x, norm.gain, norm.bias, norm.epsilon)?; // (…, C)
+    let hidden = linear(&normed, inner.weight, inner.bias)?.gelu()?; // (…, F)
+    x + linear(&hidden, outer.weight, outer.bias)?
 }
 
 /// Attention from the packed projection on, some of whose probabilities are

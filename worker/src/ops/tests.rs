@@ -44,6 +44,22 @@ fn probe(op: Op, ops: Ops, args: &[Tensor]) -> Tensor {
     (out * weights).and_then(|t| t.sum_all()).expect("sum")
 }
 
+/// The gradients of a loss in some of its arguments, as training takes them: from
+/// the library, or straight from the operation that computed them.
+fn gradients(loss: &Tensor, vars: &[Tensor]) -> Vec<Option<Tensor>> {
+    let params: Vec<&Tensor> = vars.iter().collect();
+    let (grads, collected) = collecting(&params, || loss.backward());
+    let grads = grads.expect("backward");
+    let tensor = |(var, collected): (&Tensor, Option<Vec<f32>>)| match collected {
+        Some(values) => {
+            assert!(grads.get(var).is_none(), "in one place");
+            Some(Tensor::from_vec(values, var.shape(), &Device::Cpu).expect("its shape"))
+        }
+        None => grads.get(var).cloned(),
+    };
+    vars.iter().zip(collected).map(tensor).collect()
+}
+
 /// The op's twins agree, for each choice of arguments that train, and the fused
 /// gradients are slopes.
 fn check(name: &str, shapes: &[&[usize]], op: Op) {
@@ -59,32 +75,35 @@ fn check(name: &str, shapes: &[&[usize]], op: Op) {
         1e-5,
         name,
     );
-
     for train in 1..1usize << args.len() {
-        let trains = |i: usize| train >> i & 1 == 1;
-        let vars: Vec<Tensor> = (0..args.len())
-            .map(|i| match trains(i) {
-                true => Var::from_tensor(&args[i])
-                    .expect("variable")
-                    .as_tensor()
-                    .clone(),
-                false => args[i].clone(),
-            })
-            .collect();
-        let grads = |ops| probe(op, ops, &vars).backward().expect("backward");
-        let (fused, composite) = (grads(Ops::Fused), grads(Ops::Composite));
-        for (i, var) in vars.iter().enumerate() {
-            let what = format!("{name}: gradient of argument {i}");
-            match fused.get(var) {
-                Some(grad) => {
-                    assert!(trains(i), "{what} though it doesn't train");
-                    close(composite.get(var).expect("twin's"), grad, 2e-5, &what);
-                }
-                None => assert!(!trains(i), "{what} is missing"),
-            }
-        }
+        check_gradients(name, &args, train, op);
     }
     slopes(name, &args, op);
+}
+
+/// The twins' gradients, where the arguments train whose bits are set.
+fn check_gradients(name: &str, args: &[Tensor], train: usize, op: Op) {
+    let trains = |i: usize| train >> i & 1 == 1;
+    let var = |i: usize| match trains(i) {
+        true => Var::from_tensor(&args[i]).map(|var| var.as_tensor().clone()),
+        false => Ok(args[i].clone()),
+    };
+    let vars: Vec<Tensor> = (0..args.len()).map(|i| var(i).expect("variable")).collect();
+    let grads = |ops| gradients(&probe(op, ops, &vars), &vars);
+    for (i, (fused, composite)) in grads(Ops::Fused)
+        .iter()
+        .zip(grads(Ops::Composite))
+        .enumerate()
+    {
+        let what = format!("{name}: gradient of argument {i}");
+        match fused {
+            Some(grad) => {
+                assert!(trains(i), "{what} though it doesn't train");
+                close(&composite.expect("twin's"), grad, 2e-5, &what);
+            }
+            None => assert!(!trains(i), "{what} is missing"),
+        }
+    }
 }
 
 /// Central differences along a random direction of each argument.
@@ -97,8 +116,8 @@ fn slopes(name: &str, args: &[Tensor], op: Op) {
             args
         };
         let loss = probe(op, Ops::Fused, &with(var.as_tensor().clone()));
-        let grads = loss.backward().expect("backward");
-        let grad = grads.get(&var).expect("gradient");
+        let grads = gradients(&loss, &[var.as_tensor().clone()]);
+        let grad = grads[0].as_ref().expect("gradient");
         let direction = values(args[i].dims(), 5);
         let at = |step: f64| {
             let moved = (&args[i] + (&direction * step).expect("scale")).expect("add");
@@ -183,6 +202,81 @@ fn attention_agrees() {
             .and_then(|r| r.squeeze(1))
             .expect("row");
         close(&row, &last, 1e-5, "the last row of all");
+    }
+}
+
+/// Arguments of [`halves_agree`]: x, and three pairs of weights.
+fn first_half(ops: Ops, a: &[Tensor], heads: usize) -> Result<Tensor> {
+    let (norm, qkv, out) = pairs(a);
+    self_attention(ops, &a[0], norm, qkv, out, heads)
+}
+
+fn second_half(ops: Ops, a: &[Tensor]) -> Result<Tensor> {
+    let (norm, inner, outer) = pairs(a);
+    mlp(ops, &a[0], norm, inner, outer)
+}
+
+fn pairs(a: &[Tensor]) -> (Norm<'_>, Affine<'_>, Affine<'_>) {
+    let norm = Norm {
+        gain: &a[1],
+        bias: &a[2],
+        epsilon: 1e-5,
+    };
+    let affine = |i: usize| Affine {
+        weight: &a[i],
+        bias: &a[i + 1],
+    };
+    (norm, affine(3), affine(5))
+}
+
+#[test]
+fn halves_of_a_block_agree() {
+    for (b, t, heads, d) in [(1, 1, 1, 4), (2, 5, 2, 4)] {
+        let c = heads * d;
+        let shapes: [&[usize]; 7] = [&[b, t, c], &[c], &[c], &[c, 3 * c], &[3 * c], &[c, c], &[c]];
+        check("self_attention", &shapes, &|ops, a| {
+            first_half(ops, a, heads)
+        });
+        let f = 2 * c + 3;
+        let shapes: [&[usize]; 7] = [&[b, t, c], &[c], &[c], &[c, f], &[f], &[f, c], &[c]];
+        check("mlp", &shapes, &second_half);
+    }
+}
+
+#[test]
+fn halves_of_a_block_agree_over_several_pieces_on_any_number_of_threads() {
+    // 19 does not divide a piece, and the last piece is a small one.
+    let (b, t, heads, c, f) = (61, 19, 2, 8, 20);
+    let first: [&[usize]; 7] = [&[b, t, c], &[c], &[c], &[c, 3 * c], &[3 * c], &[c, c], &[c]];
+    let second: [&[usize]; 7] = [&[b, t, c], &[c], &[c], &[c, f], &[f], &[f, c], &[c]];
+    type Shared<'a> = &'a (dyn Fn(Ops, &[Tensor]) -> Result<Tensor> + Sync);
+    let halves: [(&str, _, Shared<'_>); 2] = [
+        ("self_attention", first, &|ops, a| first_half(ops, a, heads)),
+        ("mlp", second, &second_half),
+    ];
+    for (name, shapes, op) in halves {
+        let args: Vec<Tensor> = shapes
+            .iter()
+            .zip(1..)
+            .map(|(s, tag)| values(s, tag))
+            .collect();
+        check_gradients(name, &args, (1 << args.len()) - 1, op);
+        let bits = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            pool.expect("a pool").install(|| {
+                let vars: Vec<Tensor> = (args.iter())
+                    .map(|t| Var::from_tensor(t).expect("variable").as_tensor().clone())
+                    .collect();
+                let out = op(Ops::Fused, &vars).expect("forward");
+                let grads = gradients(&probe(op, Ops::Fused, &vars), &vars);
+                let all = grads.iter().flatten().chain([&out]).flat_map(list);
+                all.map(f32::to_bits).collect::<Vec<_>>()
+            })
+        };
+        let one = bits(1);
+        for threads in [2, 3, 5] {
+            assert_eq!(one, bits(threads), "{name}: 1 and {threads} threads");
+        }
     }
 }
 
