@@ -298,6 +298,13 @@ fn training_measures_and_keeps_what_the_spec_says() {
     assert_eq!(steps("test_iid", "incongruent_accuracy"), [12]);
     assert_eq!(steps("train", "loss"), [5, 10, 12]);
     assert_eq!(steps("train", "learning_rate"), [5, 10, 12]);
+    assert_eq!(
+        steps("weights", "drift.wte"),
+        [10, 12],
+        "milestones and the end"
+    );
+    let drift = values(&output.metrics, "weights", "drift.wte");
+    assert!(0.0 < drift[0].1 && drift[0].1 < drift[1].1, "{drift:?}");
     let floor = "floor.one_dimension.incongruent_accuracy";
     assert_eq!(steps("val", floor), [0]);
     assert_eq!(steps("test_iid", floor), [0], "floors belong to no step");

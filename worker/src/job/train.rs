@@ -11,6 +11,7 @@ use crate::behaviour;
 use crate::gpt2::{self, Config, Dropout, Entry, Gpt2, Weights};
 use crate::job::pretrain::read_tokenizer;
 use crate::job::{Directive, Inputs, JobError, Outcome, Output, Progress, RunContext};
+use crate::mechanism::drift::{Moved, SPLIT, drift};
 use crate::task::{Batch, EvalSplit, Prepared};
 use crate::train::error::TrainError;
 use crate::train::evaluate::{self, readouts};
@@ -81,7 +82,8 @@ fn learn(
     drop(weights);
 
     let at = checkpoint.as_ref().map_or(0, |c| c.record.step);
-    let course = match Learning::new(task, job, &model, ctx, at) {
+    let start = || initial_weights(job, &config, inputs);
+    let course = match Learning::new(task, job, &model, ctx, at, &start) {
         Ok(course) => course,
         Err(Halt::Stopped) => return Ok(Outcome::Stopped),
         Err(Halt::Failed(error)) => return Err(error.into()),
@@ -141,7 +143,12 @@ struct Learning<'a> {
     train_streams: Option<Streams>,
     /// Of each evaluation split.
     eval_streams: Vec<Option<Streams>>,
+    /// Makes the weights with which the run started anew: they are needed a few times
+    /// in a run, and would be as large as the network.
+    start: Start<'a>,
 }
+
+type Start<'a> = &'a dyn Fn() -> Result<Weights, JobError>;
 
 impl Course for Learning<'_> {
     type Batch = Batch;
@@ -209,10 +216,13 @@ impl Course for Learning<'_> {
         if keeps {
             save(model, visit, &format!("step_{:08}.safetensors", visit.step))?;
         }
-        if !visit.due {
-            return Ok(vec![]);
-        }
         let mut metrics = vec![];
+        if visit.step > 0 && (is_milestone(visit.step) || visit.last) {
+            metrics.extend(self.drift(model, visit.step)?);
+        }
+        if !visit.due {
+            return Ok(metrics);
+        }
         for (split, streams) in self.task.eval_splits().iter().zip(&self.eval_streams) {
             let is_val = split.name == "val";
             if is_val || visit.last {
@@ -240,6 +250,7 @@ impl<'a> Learning<'a> {
         model: &Gpt2,
         ctx: &RunContext<'_>,
         step: u64,
+        start: Start<'a>,
     ) -> Result<Self, Halt> {
         let shelf = Shelf::new(ctx.shared_dir.join("streams"), ctx.shared_bytes_max);
         let progress = Progress {
@@ -273,7 +284,23 @@ impl<'a> Learning<'a> {
             job,
             train_streams,
             eval_streams,
+            start,
         })
+    }
+
+    /// How far each component moved from where the run started.
+    fn drift(&self, model: &Gpt2, step: u64) -> Result<Vec<Metric>, TrainError> {
+        let moved = drift(model.config(), &(self.start)()?, &model.weights()?)?;
+        let metric = |moved: Moved| Metric {
+            layer: moved.layer.map(|layer| layer as u32),
+            ..Metric::of(
+                SPLIT,
+                step,
+                &format!("drift.{}", moved.name),
+                moved.relative,
+            )
+        };
+        Ok(moved.into_iter().map(metric).collect())
     }
 
     fn measure(

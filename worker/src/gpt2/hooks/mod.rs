@@ -10,21 +10,18 @@
 //! read, is an error that names it.
 //!
 //! ```no_run
-//! # use seedbed_worker::gpt2::{Config, Weights};
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let (config, weights): (Config, Weights) = unimplemented!();
-//! # let (ids, other): (candle_core::Tensor, candle_core::Tensor) = unimplemented!();
-//! use seedbed_worker::gpt2::hooks::{Edit, End, Hooked, Pass, Start};
+//! use candle_core::Tensor;
+//! use seedbed_worker::gpt2::hooks::{Edit, End, HookError, Hooked, Pass, Start};
 //!
-//! let net = Hooked::new(&config, &weights, seedbed_worker::ops::Ops::Fused, &candle_core::Device::Cpu)?;
-//! // Head 2's output at position 7, from another run of the network.
-//! let z = "blocks.3.attn.hook_z".parse()?;
-//! let theirs = net.run(&Pass::new(Start::Ids(&other), End::Last).reading(&[z]))?;
-//! let value = theirs.get(z)?.narrow(1, 7, 1)?.narrow(2, 2 * 32, 32)?;
-//! let edit = Edit::new(z, value).position(7).head(2);
-//! let patched = net.run(&Pass::new(Start::Ids(&ids), End::Last).editing(&[edit]))?;
-//! # Ok(())
-//! # }
+//! /// What comes of head 2's output at position 7, taken from another run.
+//! fn patched(net: &Hooked, ids: &Tensor, other: &Tensor) -> Result<Tensor, HookError> {
+//!     let z = "blocks.3.attn.hook_z".parse()?;
+//!     let reads = [z];
+//!     let theirs = net.run(&Pass::new(Start::Ids(other), End::Last).reading(&reads))?;
+//!     let value = theirs.get(z)?.narrow(1, 7, 1)?.narrow(2, 2 * 32, 32)?;
+//!     let edits = [Edit::new(z, value).position(7).head(2)];
+//!     Ok(net.run(&Pass::new(Start::Ids(ids), End::Last).editing(&edits))?.out)
+//! }
 //! ```
 
 mod edit;

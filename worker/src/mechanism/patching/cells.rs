@@ -67,7 +67,11 @@ pub fn patch(
     pulse: &mut dyn FnMut(f64) -> Result<()>,
 ) -> Result<Maps> {
     let pattern = sites.contains(&Site::Pattern);
-    let pair_bytes = 4 * 2 * Run::floats(net, pairs.len, pattern) as u64;
+    // Two runs, and for each head and direction one changed activation.
+    let config = net.config();
+    let scores = if pattern { pairs.len } else { 0 };
+    let changed = config.heads * pairs.len * config.width.max(config.heads * scores);
+    let pair_bytes = 4 * 2 * (Run::floats(net, pairs.len, pattern) + changed) as u64;
     // Half for the runs of a chunk, half for the passes over it.
     let chunk = (bytes / 2 / pair_bytes) as usize;
     if chunk == 0 {

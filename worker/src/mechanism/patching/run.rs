@@ -92,9 +92,10 @@ pub(super) fn differing(one: &Tensor, other: &Tensor) -> Result<Vec<u32>> {
     let (one, other) = (dense(one)?, dense(other)?);
     let width = one.len() / rows.max(1);
     let differs = |&i: &usize| {
-        let range = i * width..(i + 1) * width;
-        let bits = |x: &[f32]| x.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-        bits(&one[range.clone()]) != bits(&other[range])
+        let pairs = one[i * width..][..width]
+            .iter()
+            .zip(&other[i * width..][..width]);
+        pairs.into_iter().any(|(a, b)| a.to_bits() != b.to_bits())
     };
     Ok((0..rows).filter(differs).map(|i| i as u32).collect())
 }

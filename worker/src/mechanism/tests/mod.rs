@@ -67,6 +67,25 @@ impl Setting {
         self
     }
 
+    /// Moves the final LayerNorm's bias so that left and right are answered equally
+    /// often: a network that solves some pairs.
+    fn centred(mut self) -> Self {
+        let mut deltas = self.lds(&self.subject.weights, |_| 1.0);
+        deltas.sort_by(f64::total_cmp);
+        let median = deltas[deltas.len() / 2];
+        let weights = &mut self.subject.weights;
+        let [left, right] = self.task.answers().map(|id| id as usize);
+        let row = |id| weights[WTE].get(id).expect("a row");
+        let direction = (row(right) - row(left)).expect("a difference");
+        let square = direction
+            .sqr()
+            .and_then(|s| s.sum_all()?.to_scalar::<f32>());
+        let step = median / f64::from(square.expect("a number"));
+        let bias = &weights["ln_f.bias"] - (direction * step).expect("scaled");
+        weights.insert("ln_f.bias".to_owned(), bias.expect("a difference"));
+        self
+    }
+
     fn config(&self) -> &Config {
         &self.subject.config
     }

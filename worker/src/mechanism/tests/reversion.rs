@@ -61,10 +61,15 @@ fn curves_and_parts_are_those_of_networks_that_were_made() {
 /// block is not used: A = R = 0.
 #[test]
 fn copied_and_identity_blocks() {
-    let mut setting = Setting::new().always_right();
-    let prefix = "h.1.";
+    let mut setting = Setting::new();
+    // Small random blocks hardly matter: this one does.
+    for name in ["h.1.attn.c_proj.weight", "h.1.mlp.c_proj.weight"] {
+        let weights = &mut setting.origin.weights;
+        let strong = (&weights[name] * 20.0).expect("scaled");
+        weights.insert(name.to_owned(), strong);
+    }
     let copied = with(&setting.subject.weights, &setting.origin.weights, |name| {
-        name.starts_with(prefix)
+        name.starts_with("h.1.")
     });
     setting.subject.weights = silenced(&copied, 2);
     setting.origin.weights = silenced(&setting.origin.weights, 2);
@@ -86,7 +91,7 @@ fn copied_and_identity_blocks() {
     assert_eq!(1.0 - (r / a).clamp(0.0, 1.0), 1.0, "U");
     assert_eq!(of("reversion.block", 2), 0.0);
     assert_eq!(of("ablation.block", 2), 0.0);
-    assert!(of("reversion.block", 0).abs() > 1e-3 && of("ablation.block", 0).abs() > 1e-3);
+    assert!(of("reversion.block", 0) != 0.0 && of("ablation.block", 0) != 0.0);
 }
 
 #[test]

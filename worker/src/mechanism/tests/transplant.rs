@@ -34,10 +34,8 @@ fn a_network_has_nothing_to_lose_to_itself() {
         0.0,
         1e-5,
     );
-    assert!(
-        value(&answer, "interpolation.pt_ft.barrier", None, None) > 0.0,
-        "random networks share no basin"
-    );
+    let barrier = value(&answer, "interpolation.pt_ft.barrier", None, None);
+    assert!(barrier >= 0.0, "the ends are on the line: {barrier}");
 }
 
 #[test]
