@@ -18,7 +18,12 @@ impl Missing {
     /// A note for each name and reason.
     pub fn put(self, out: &mut Rows) {
         for ((name, reason), places) in self.0 {
-            let shown = places.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+            let shown = places
+                .iter()
+                .take(3)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(", ");
             let more = match places.len() {
                 0..=3 => String::new(),
                 n => format!(" and {} more places", n - 3),

@@ -34,7 +34,12 @@ pub fn ask(study: &mut Study<'_>) -> Result<Answer> {
     let mut out = Rows::of_split(study);
     let partners: Vec<(String, &Subject)> = (study.base.into_iter())
         .map(|base| (study.base_pairing.clone(), base))
-        .chain(study.others.iter().map(|(name, other)| (name.clone(), other)))
+        .chain(
+            study
+                .others
+                .iter()
+                .map(|(name, other)| (name.clone(), other)),
+        )
         .collect();
     let mut pairings: Vec<&str> = partners.iter().map(|(name, _)| name.as_str()).collect();
     pairings.sort_unstable();
@@ -85,7 +90,11 @@ pub fn ask(study: &mut Study<'_>) -> Result<Answer> {
     }
     missing.put(&mut out);
     let mut answer = out.finish();
-    let shape = vec![layers + 1, slots.0.len(), cells * cells.saturating_sub(1) / 2];
+    let shape = vec![
+        layers + 1,
+        slots.0.len(),
+        cells * cells.saturating_sub(1) / 2,
+    ];
     let rdm = Array { shape, data: rdms };
     answer.arrays.insert("rsa.rdm".to_owned(), rdm);
     Ok(answer)

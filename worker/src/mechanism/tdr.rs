@@ -95,10 +95,16 @@ fn undefined(mut out: Rows, design: &Design, why: Undefined) -> Answer {
         // Of the constant alone, if the first variable does not vary.
         Undefined::Singular(0) => "the network gives the same answer in all trials".to_owned(),
         Undefined::Singular(i) => {
-            format!("the regression is singular: {} follows from the variables before it", name(i))
+            format!(
+                "the regression is singular: {} follows from the variables before it",
+                name(i)
+            )
         }
         Undefined::Parallel(i) => {
-            format!("the axis of {} lies in the space of those before it", name(i))
+            format!(
+                "the axis of {} lies in the space of those before it",
+                name(i)
+            )
         }
         Undefined::Constant => why.to_string(),
     };
@@ -156,7 +162,11 @@ impl Design {
             }
             _ => return None,
         };
-        let mut axes = vec!["choice".to_owned(), dimensions[0].clone(), dimensions[1].clone()];
+        let mut axes = vec![
+            "choice".to_owned(),
+            dimensions[0].clone(),
+            dimensions[1].clone(),
+        ];
         if context.is_some() {
             axes.push("context".to_owned());
             axes.extend(dimensions.iter().map(|d| format!("{d}_by_context")));
@@ -233,7 +243,10 @@ impl Design {
                 out.push(&name("variance"), at, axes.variance.row(depth)[v]);
             }
             if axes.variance.iter_rows().any(|row| row[v].is_nan()) {
-                out.note(&name("variance"), "all conditions have the same mean at this depth");
+                out.note(
+                    &name("variance"),
+                    "all conditions have the same mean at this depth",
+                );
             }
         }
         self.put_projections(out, axes);
@@ -241,7 +254,11 @@ impl Design {
             let v = d + 1; // after the choice
             for (depth, slopes) in slopes.iter().enumerate() {
                 for (context, slope) in slopes.iter().enumerate() {
-                    let what = if context == d { "relevant" } else { "irrelevant" };
+                    let what = if context == d {
+                        "relevant"
+                    } else {
+                        "irrelevant"
+                    };
                     let name = format!("tdr.{dimension}.{what}");
                     let value = match slope {
                         Ok(beta) => dot(axes.axes.row(v), &scaled(beta.row(d), &axes.deviation)),
@@ -265,7 +282,11 @@ impl Design {
         for (v, axis) in shown {
             for group in &groups {
                 for (depth, trajectory) in axes.trajectories.iter().enumerate() {
-                    let of_group = self.groups.iter().zip(&self.cells).filter(|(g, _)| g == group);
+                    let of_group = self
+                        .groups
+                        .iter()
+                        .zip(&self.cells)
+                        .filter(|(g, _)| g == group);
                     let (count, sum) = of_group.fold((0.0, 0.0), |(n, sum), (_, &cell)| {
                         (n + 1.0, sum + trajectory.row(cell)[v])
                     });
@@ -286,7 +307,11 @@ impl Design {
         };
         let path = |cell: usize| axes.trajectories.iter().flat_map(move |t| t.row(cell));
         let paths = (0..self.cell_count).flat_map(path).map(|&v| v as f32);
-        put("tdr.trajectories", vec![self.cell_count, depths, p], paths.collect());
+        put(
+            "tdr.trajectories",
+            vec![self.cell_count, depths, p],
+            paths.collect(),
+        );
         let rows = axes.axes.data.iter().map(|&v| v as f32).collect();
         put("tdr.axes", vec![p, axes.axes.columns], rows);
         let mean = |cell: usize, v: usize| {

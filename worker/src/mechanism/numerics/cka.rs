@@ -148,7 +148,9 @@ mod tests {
         let x = random(500, 20, 4);
         let mut shuffled = Matrix::zeros(500, 20);
         for row in 0..500 {
-            shuffled.row_mut((row * 7 + 3) % 500).copy_from_slice(x.row(row));
+            shuffled
+                .row_mut((row * 7 + 3) % 500)
+                .copy_from_slice(x.row(row));
         }
         let debiased = cka(&x, &shuffled, true);
         assert!(debiased.abs() < 0.02, "{debiased}");

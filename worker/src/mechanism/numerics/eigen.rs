@@ -168,7 +168,10 @@ mod tests {
             }
             let image = product(a.view(), Matrix::new(n, 1, v.row(i).to_vec()).view());
             for (av, v) in image.data.iter().zip(v.row(i)) {
-                assert!((av - eigen.values[i] * v).abs() < 1e-14 * scale, "A v = λ v");
+                assert!(
+                    (av - eigen.values[i] * v).abs() < 1e-14 * scale,
+                    "A v = λ v"
+                );
             }
         }
         assert!(eigen.values.is_sorted_by(|a, b| a >= b));

@@ -109,11 +109,16 @@ mod tests {
         let seed = |name: &str| *blake3::hash(name.as_bytes()).as_bytes();
         let folds = NestedFolds::grouped(&groups, 5, seed).expect("40 groups for 5 folds");
         for outer in 0..5 {
-            let rows: Vec<_> = (0..groups.len()).filter(|&r| folds.tests(outer, r)).collect();
+            let rows: Vec<_> = (0..groups.len())
+                .filter(|&r| folds.tests(outer, r))
+                .collect();
             assert_eq!(rows.len(), 36, "outer fold {outer}");
             for &row in &rows {
                 assert!(!folds.trains(outer, row));
-                assert!(folds.inner[outer][row].is_none(), "tested rows are in no inner fold");
+                assert!(
+                    folds.inner[outer][row].is_none(),
+                    "tested rows are in no inner fold"
+                );
                 let of_group = (0..groups.len()).filter(|&r| groups[r] == groups[row]);
                 assert!(of_group.into_iter().all(|r| folds.tests(outer, r)));
             }
@@ -126,7 +131,9 @@ mod tests {
                 }
                 let trained = (0..groups.len()).filter(|&r| folds.trains_inner(outer, inner, r));
                 assert!(
-                    trained.into_iter().all(|r| tested.iter().all(|&t| groups[t] != groups[r])),
+                    trained
+                        .into_iter()
+                        .all(|r| tested.iter().all(|&t| groups[t] != groups[r])),
                     "a group on both sides"
                 );
             }

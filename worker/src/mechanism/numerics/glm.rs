@@ -136,7 +136,10 @@ impl Design {
         let mut scores = vec![0.0_f32; fits.len() * n];
         let mut gradients = vec![0.0_f32; fits.len() * d];
         loop {
-            let mut active: Vec<_> = fits.iter_mut().filter(|f| f.state == State::Under).collect();
+            let mut active: Vec<_> = fits
+                .iter_mut()
+                .filter(|f| f.state == State::Under)
+                .collect();
             let k = active.len();
             if k == 0 {
                 return;
@@ -228,7 +231,11 @@ impl<'a> Fit<'a> {
     fn new(design: &Design, problem: Problem<'a>, start: Option<&Solution>) -> Self {
         let d = design.x.columns;
         assert_eq!(
-            (problem.labels.len(), problem.train.len(), problem.variance.len()),
+            (
+                problem.labels.len(),
+                problem.train.len(),
+                problem.variance.len()
+            ),
             (design.x.rows, design.x.rows, d),
             "a problem of the design's size"
         );
@@ -283,7 +290,9 @@ impl<'a> Fit<'a> {
         self.waits = false;
         let d = of_loss.len();
         let point: Vec<f64> = self.point().collect();
-        let Problem { variance, penalty, .. } = self.problem;
+        let Problem {
+            variance, penalty, ..
+        } = self.problem;
         let mut gradient: Vec<f64> = (of_loss.iter().zip(&point).zip(variance))
             .map(|((&g, w), v)| f64::from(g) + penalty * v * w)
             .collect();
@@ -471,7 +480,9 @@ mod tests {
         }
         let x = narrow(&x);
         let noise = random(n, 1, 2);
-        let labels: Vec<f32> = (0..n).map(|row| label(x.row(row)[0], noise.data[row])).collect();
+        let labels: Vec<f32> = (0..n)
+            .map(|row| label(x.row(row)[0], noise.data[row]))
+            .collect();
         let train: Vec<f32> = (0..n).map(|row| f32::from(row % 4 > 0)).collect();
         let design = Design::new(&x).expect("finite");
         let variance = vec![0.9; d];
@@ -484,20 +495,31 @@ mod tests {
                 penalty,
             })
             .into();
-        let solved = design.solve(&problems, &[None; 3], &mut go_on).expect("infallible");
+        let solved = design
+            .solve(&problems, &[None; 3], &mut go_on)
+            .expect("infallible");
         for (problem, solution) in problems.iter().zip(&solved) {
             let solution = solution.as_ref().expect("converged");
             let left = gradient(&design, problem, solution);
-            assert!(left < 2e-2, "penalty {}: a gradient of {left}", problem.penalty);
+            assert!(
+                left < 2e-2,
+                "penalty {}: a gradient of {left}",
+                problem.penalty
+            );
         }
         // From a start that is far off, and beside others, the same is found.
         let far = Solution {
             weights: vec![3.0; d],
             intercept: -5.0,
         };
-        let again = design.solve(&problems, &[Some(&far); 3], &mut go_on).expect("infallible");
+        let again = design
+            .solve(&problems, &[Some(&far); 3], &mut go_on)
+            .expect("infallible");
         for (one, other) in solved.iter().zip(&again) {
-            let (one, other) = (one.as_ref().expect("converged"), other.as_ref().expect("converged"));
+            let (one, other) = (
+                one.as_ref().expect("converged"),
+                other.as_ref().expect("converged"),
+            );
             for (a, b) in one.weights.iter().zip(&other.weights) {
                 assert!((a - b).abs() < 1e-3, "{a} and {b}");
             }
@@ -506,7 +528,9 @@ mod tests {
 
     #[test]
     fn noisy_classes_are_fitted() {
-        check(Family::Logistic, |x, noise| f32::from(f64::from(x) + noise > 0.3));
+        check(Family::Logistic, |x, noise| {
+            f32::from(f64::from(x) + noise > 0.3)
+        });
     }
 
     #[test]
@@ -516,7 +540,9 @@ mod tests {
 
     #[test]
     fn rare_classes_too() {
-        check(Family::Logistic, |x, noise| f32::from(f64::from(x) + noise > 3.0));
+        check(Family::Logistic, |x, noise| {
+            f32::from(f64::from(x) + noise > 3.0)
+        });
     }
 
     #[test]

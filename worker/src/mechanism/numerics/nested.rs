@@ -153,7 +153,10 @@ pub fn score(family: Family, labels: &[f32], z: &[f32], which: impl Fn(usize) ->
             let label = |&row: &usize| f64::from(labels[row]);
             let mean = rows.iter().map(label).sum::<f64>() / n;
             let spread: f64 = rows.iter().map(|row| (label(row) - mean).powi(2)).sum();
-            let error: f64 = (rows.iter().map(|row| (label(row) - f64::from(z[*row])).powi(2))).sum();
+            let error: f64 = (rows
+                .iter()
+                .map(|row| (label(row) - f64::from(z[*row])).powi(2)))
+            .sum();
             1.0 - error / spread
         }
     }
@@ -178,7 +181,10 @@ pub fn variances(x: &Matrix<f32>, masks: &Matrix<f32>) -> Matrix<f64> {
         for (sum, power) in sums.iter_mut().zip([1, 2]) {
             let values: Vec<f64> = piece.iter().map(|&v| f64::from(v).powi(power)).collect();
             let part = product(View::new(&mask, sets, rows), View::new(&values, rows, d));
-            sum.data.iter_mut().zip(part.data).for_each(|(s, p)| *s += p);
+            sum.data
+                .iter_mut()
+                .zip(part.data)
+                .for_each(|(s, p)| *s += p);
         }
     }
     let [sums, mut squares] = sums;
@@ -188,7 +194,11 @@ pub fn variances(x: &Matrix<f32>, masks: &Matrix<f32>) -> Matrix<f64> {
             // Columns have mean 0 over all rows: nothing cancels but in a column that
             // varies in other rows only.
             let variance = size - mean * mean;
-            *square = if variance > 1e-9 * size { variance } else { 1.0 };
+            *square = if variance > 1e-9 * size {
+                variance
+            } else {
+                1.0
+            };
         }
     }
     squares
@@ -231,7 +241,10 @@ pub fn cross_validate<E>(
             }
         }
     }
-    Ok(courses.into_iter().map(|course| course.finish(design)).collect())
+    Ok(courses
+        .into_iter()
+        .map(|course| course.finish(design))
+        .collect())
 }
 
 /// The fits of one target, from the strongest penalty to the weakest.
@@ -278,7 +291,11 @@ impl<'a> Course<'a> {
             let inner: Vec<_> = path[k + outer * k..][..k].iter().collect();
             let z = Design::scores(&design.x, &inner); // (k, N)
             let sum: f64 = (0..k)
-                .map(|i| score(*family, labels, z.row(i), |row| folds.tests_inner(outer, i, row)))
+                .map(|i| {
+                    score(*family, labels, z.row(i), |row| {
+                        folds.tests_inner(outer, i, row)
+                    })
+                })
                 .sum();
             let mean = sum / k as f64;
             if best.as_ref().is_none_or(|(most, ..)| mean > *most) {
@@ -293,7 +310,9 @@ impl<'a> Course<'a> {
             return Err(problem);
         }
         let best = self.best.into_iter().flatten();
-        let (penalties, solutions) = best.map(|(_, penalty, solution)| (penalty, solution)).unzip();
+        let (penalties, solutions) = best
+            .map(|(_, penalty, solution)| (penalty, solution))
+            .unzip();
         let mut probe = Probe {
             solutions,
             penalties,
@@ -401,8 +420,8 @@ mod tests {
     fn probe(x: &Matrix<f64>, family: Family, values: &[f64]) -> Result<Probe, Undefined> {
         let design = Design::new(&narrow(x)).expect("finite");
         let target = Target::new(family, values, 0);
-        let mut found = cross_validate(&design, &[split()], &[target], &mut go_on)
-            .expect("infallible");
+        let mut found =
+            cross_validate(&design, &[split()], &[target], &mut go_on).expect("infallible");
         found.pop().expect("one target")
     }
 

@@ -145,7 +145,9 @@ mod tests {
             let pairs = (0..12).flat_map(|i| (i + 1..12).map(move |j| (i, j)));
             pairs
                 .zip(noise.row(row))
-                .map(|((i, j), e)| (f64::from(u8::from(group(i) != group(j))) * 0.01 + 1e-9 * e).max(0.0))
+                .map(|((i, j), e)| {
+                    (f64::from(u8::from(group(i) != group(j))) * 0.01 + 1e-9 * e).max(0.0)
+                })
                 .collect()
         };
         let found = similarity(&distances(0), &distances(1)).expect("defined");

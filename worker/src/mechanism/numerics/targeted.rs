@@ -124,7 +124,8 @@ impl Depth {
 fn pooled(depths: &[Depth]) -> Scale {
     let count = depths.len() as f64;
     let units = depths.first().map_or(0, |d| d.scale.mean.len());
-    let over = |of: &dyn Fn(&Scale) -> f64| depths.iter().map(|d| of(&d.scale)).sum::<f64>() / count;
+    let over =
+        |of: &dyn Fn(&Scale) -> f64| depths.iter().map(|d| of(&d.scale)).sum::<f64>() / count;
     let mean: Vec<f64> = (0..units).map(|unit| over(&|s| s.mean[unit])).collect();
     let deviation = (0..units)
         .map(|unit| {
@@ -155,7 +156,10 @@ pub fn axes(depths: &[Depth], components_max: usize) -> Result<Axes, Undefined> 
         beta
     };
     let betas: Vec<_> = depths.iter().map(|depth| divided(&depth.beta)).collect();
-    let means: Vec<_> = depths.iter().map(|depth| scale.apply(&depth.means)).collect();
+    let means: Vec<_> = depths
+        .iter()
+        .map(|depth| scale.apply(&depth.means))
+        .collect();
 
     let seen: Vec<f64> = (means.iter().flat_map(Matrix::iter_rows))
         .filter(|row| row.iter().all(|v| !v.is_nan()))
@@ -173,13 +177,24 @@ pub fn axes(depths: &[Depth], components_max: usize) -> Result<Axes, Undefined> 
         }
     }
     let longest = |v: usize| {
-        let longer = |best: usize, t: usize| if norm.row(t)[v] > norm.row(best)[v] { t } else { best };
+        let longer = |best: usize, t: usize| {
+            if norm.row(t)[v] > norm.row(best)[v] {
+                t
+            } else {
+                best
+            }
+        };
         (0..depths.len()).fold(0, longer)
     };
     let depth: Vec<usize> = (0..p).map(longest).collect();
-    let chosen = depth.iter().enumerate().flat_map(|(v, &t)| denoised[t].row(v).iter().copied());
+    let chosen = depth
+        .iter()
+        .enumerate()
+        .flat_map(|(v, &t)| denoised[t].row(v).iter().copied());
     let chosen = Matrix::new(p, d, chosen.collect());
-    let axes = orthonormal(&chosen, PARALLEL).map_err(|Dependent(v)| Undefined::Parallel(v))?.q;
+    let axes = orthonormal(&chosen, PARALLEL)
+        .map_err(|Dependent(v)| Undefined::Parallel(v))?
+        .q;
 
     let (mut encoding, mut variance) = (norm.clone(), norm.clone());
     let mut trajectories = vec![];
@@ -189,7 +204,11 @@ pub fn axes(depths: &[Depth], components_max: usize) -> Result<Axes, Undefined> 
         let along = column_spreads(&trajectory);
         for v in 0..p {
             encoding.row_mut(t)[v] = dot(axes.row(v), beta.row(v));
-            variance.row_mut(t)[v] = if total > 0.0 { along[v] / total } else { f64::NAN };
+            variance.row_mut(t)[v] = if total > 0.0 {
+                along[v] / total
+            } else {
+                f64::NAN
+            };
         }
         trajectories.push(trajectory);
     }
@@ -215,7 +234,9 @@ fn spread(x: &Matrix<f64>) -> f64 {
 fn column_spreads(x: &Matrix<f64>) -> Vec<f64> {
     let column = |j: usize| {
         let values = x.iter_rows().map(|row| row[j]).filter(|v| !v.is_nan());
-        let (count, sum) = values.clone().fold((0.0, 0.0), |(n, s), v| (n + 1.0, s + v));
+        let (count, sum) = values
+            .clone()
+            .fold((0.0, 0.0), |(n, s), v| (n + 1.0, s + v));
         values.map(|v| (v - sum / count).powi(2)).sum()
     };
     (0..x.columns).map(column).collect()
@@ -282,7 +303,12 @@ mod tests {
             assert!(cosine > least, "variable {v}: {cosine}");
             let of = |t: usize| found.encoding.row(t)[v];
             let (strong, weak) = (found.depth[v], 1 - found.depth[v]);
-            assert!(of(strong) > 2.0 * of(weak), "{} and {}", of(strong), of(weak));
+            assert!(
+                of(strong) > 2.0 * of(weak),
+                "{} and {}",
+                of(strong),
+                of(weak)
+            );
         }
         // A condition's place is the sum of its variables' parts.
         let variables = variables();

@@ -28,5 +28,7 @@ pub(crate) fn narrow(x: &Matrix<f64>) -> Matrix<f32> {
 /// A random rotation of a space of this many dimensions.
 pub(crate) fn rotation(dimensions: usize, seed: u64) -> Matrix<f64> {
     let columns = random(dimensions, dimensions, seed);
-    super::solve::orthonormal(&columns, 1e-9).expect("independent").q
+    super::solve::orthonormal(&columns, 1e-9)
+        .expect("independent")
+        .q
 }

@@ -70,7 +70,9 @@ pub fn ask(study: &mut Study<'_>) -> Result<Answer> {
     for places in portions {
         let mut seen = vec![];
         for network in &networks {
-            seen.push(read(network, trials, &slots, &places, &mut || course.tell(study))?);
+            seen.push(read(network, trials, &slots, &places, &mut || {
+                course.tell(study)
+            })?);
         }
         for (i, &place) in places.iter().enumerate() {
             let mut here = Here {
@@ -145,7 +147,9 @@ impl Here<'_, '_> {
                 cross_context: variable.within_contexts.then(|| of(&mut crossed)),
                 score: probe.map(|probe| probe.score),
                 random: random.map(|probe| probe.score),
-                base: base.as_mut().map(|base| base.next().expect("one for each variable")),
+                base: base
+                    .as_mut()
+                    .map(|base| base.next().expect("one for each variable")),
             }
         });
         Ok(found.collect())
@@ -156,12 +160,16 @@ impl Here<'_, '_> {
         &mut self,
         x: &Matrix<f32>,
     ) -> Result<(Option<Design>, Vec<std::result::Result<Probe, Undefined>>)> {
-        let Variables { splits, targets, .. } = self.variables;
+        let Variables {
+            splits, targets, ..
+        } = self.variables;
         let Some(design) = Design::new(x) else {
             let none = targets.iter().map(|_| Err(Undefined::NotFinite));
             return Ok((None, none.collect()));
         };
-        let probes = cross_validate(&design, splits, targets, &mut || self.course.tell(self.study))?;
+        let probes = cross_validate(&design, splits, targets, &mut || {
+            self.course.tell(self.study)
+        })?;
         self.course.step();
         Ok((Some(design), probes))
     }
@@ -182,7 +190,11 @@ impl Here<'_, '_> {
                 Err(why) => return [Err(why); 2],
             };
             let moved = probe.tested(&subject, target, folds);
-            let moved = if moved.is_finite() { Ok(moved) } else { Err(Undefined::NotFinite) };
+            let moved = if moved.is_finite() {
+                Ok(moved)
+            } else {
+                Err(Undefined::NotFinite)
+            };
             [Ok(probe.score), moved]
         });
         Ok(scores.collect())
@@ -209,7 +221,9 @@ impl Here<'_, '_> {
                     family: target.family,
                     labels: &self.variables.all[i].control,
                     train: rows.clone().map(train).collect(),
-                    test: rows.map(|row| takes_part[row].is_some() && tests(row)).collect(),
+                    test: rows
+                        .map(|row| takes_part[row].is_some() && tests(row))
+                        .collect(),
                     penalty,
                 });
             }
@@ -241,7 +255,9 @@ impl Here<'_, '_> {
                         family: target.family,
                         labels: &target.labels,
                         train: rows.clone().map(train).collect(),
-                        test: rows.map(|row| folds.tests(fold, row) && !here(row)).collect(),
+                        test: rows
+                            .map(|row| folds.tests(fold, row) && !here(row))
+                            .collect(),
                         penalty,
                     });
                 }

@@ -60,9 +60,8 @@ impl Variables {
         let contexts = &study.split.contexts[..trials.len()];
         let kind = study.task.kind();
         let columns = columns(kind, trials);
-        let seed = |name: &str| {
-            derive_seed(study.seed, Purpose::Inspect, &format!("probes/{name}"))
-        };
+        let seed =
+            |name: &str| derive_seed(study.seed, Purpose::Inspect, &format!("probes/{name}"));
         let mut names: Vec<_> = contexts.to_vec();
         names.sort_unstable();
         names.dedup();
@@ -86,12 +85,16 @@ impl Variables {
                 measure: kept.measure(),
             };
             let pairs = Pairs::of(name.variable, &columns);
-            let groups: Vec<_> = (trials.iter().zip(contexts).zip(&kept.takes_part).enumerate())
-                .map(|(i, ((trial, context), takes_part))| {
-                    let group = || pairs.group(&columns, i, context, kind, trial);
-                    takes_part.then(group)
-                })
-                .collect();
+            let groups: Vec<_> = (trials
+                .iter()
+                .zip(contexts)
+                .zip(&kept.takes_part)
+                .enumerate())
+            .map(|(i, ((trial, context), takes_part))| {
+                let group = || pairs.group(&columns, i, context, kind, trial);
+                takes_part.then(group)
+            })
+            .collect();
             let known = groupings.iter().position(|other| *other == groups);
             let split = match known {
                 Some(split) => Some(split),
@@ -131,7 +134,9 @@ impl Variables {
             let mut those = (0..labels.len())
                 .filter(|&row| self.contexts[row] == context && groups[row].is_some())
                 .map(|row| labels[row]);
-            those.next().is_some_and(|first| those.any(|label| label != first))
+            those
+                .next()
+                .is_some_and(|first| those.any(|label| label != first))
         };
         self.context_count > 1 && (0..self.context_count).any(varies)
     }
@@ -169,7 +174,12 @@ impl Kept {
         let mut distinct = values.to_vec();
         distinct.sort_unstable_by(f64::total_cmp);
         distinct.dedup();
-        let class = |low: f64| values.iter().map(|&v| f64::from(u8::from(v > low))).collect();
+        let class = |low: f64| {
+            values
+                .iter()
+                .map(|&v| f64::from(u8::from(v > low)))
+                .collect()
+        };
         let (family, kept) = match distinct[..] {
             [low, _] => (Family::Logistic, class(low)),
             [-1.0, 0.0, 1.0] => (Family::Logistic, class(0.0)),
@@ -262,7 +272,9 @@ fn sides(dimension: &str, columns: &Columns) -> Option<[usize; 2]> {
 /// A label for each group, drawn from the labels themselves: what Hewitt and Liang
 /// (2019) give each word. Nothing but memory tells which group has which.
 fn control(labels: &[f32], groups: &[Option<u64>], mut rng: ChaCha8Rng) -> Vec<f32> {
-    let those: Vec<usize> = (0..labels.len()).filter(|&row| groups[row].is_some()).collect();
+    let those: Vec<usize> = (0..labels.len())
+        .filter(|&row| groups[row].is_some())
+        .collect();
     let mut of_group = BTreeMap::new();
     for group in groups.iter().flatten() {
         of_group.entry(*group).or_insert(0.0);

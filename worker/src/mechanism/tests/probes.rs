@@ -3,7 +3,14 @@
 use super::*;
 
 /// All slots of T0, in its order.
-const SLOTS: [&str; 6] = ["cue", "color_left", "motion_left", "color_right", "motion_right", "last"];
+const SLOTS: [&str; 6] = [
+    "cue",
+    "color_left",
+    "motion_left",
+    "color_right",
+    "motion_right",
+    "last",
+];
 
 impl Setting {
     fn with_items(mut self, items: usize) -> Self {
@@ -16,7 +23,9 @@ impl Setting {
 fn at(answer: &Answer, name: &str, depth: u32, slot: &str) -> f64 {
     let mut found = (answer.metrics.iter())
         .filter(|m| m.name == name && m.layer == Some(depth) && m.slot.as_deref() == Some(slot));
-    let metric = found.next().unwrap_or_else(|| panic!("no {name} of {depth} {slot}"));
+    let metric = found
+        .next()
+        .unwrap_or_else(|| panic!("no {name} of {depth} {slot}"));
     assert!(found.next().is_none(), "{name} of {depth} {slot} twice");
     metric.value
 }
@@ -51,7 +60,14 @@ fn every_place_has_every_number() {
     for depth in 0..=LAYERS as u32 {
         for slot in SLOTS {
             for variable in ["cue", "answer", "sign_color", "sign_motion", "congruent"] {
-                for what in ["accuracy", "control", "selectivity", "random", "base", "transfer"] {
+                for what in [
+                    "accuracy",
+                    "control",
+                    "selectivity",
+                    "random",
+                    "base",
+                    "transfer",
+                ] {
                     let value = at(&answer, &format!("probe.{variable}.{what}"), depth, slot);
                     assert!((-1.0..=1.0).contains(&value), "{variable}.{what}: {value}");
                 }
@@ -72,7 +88,11 @@ fn every_place_has_every_number() {
 #[test]
 fn probes_of_the_same_network_transfer_without_loss() {
     let mut setting = Setting::new().with_items(144);
-    setting.origin = subject("the same", setting.config(), setting.subject.weights.clone());
+    setting.origin = subject(
+        "the same",
+        setting.config(),
+        setting.subject.weights.clone(),
+    );
     let answer = setting.ask(Question::Probes);
     for slot in SLOTS {
         let of = |what: &str| at(&answer, &format!("probe.answer.{what}"), 2, slot);
@@ -86,12 +106,18 @@ fn neither_threads_nor_memory_change_a_bit() {
     let setting = Setting::new().with_items(144);
     let whole = setting.ask(Question::Probes);
     // 144 trials of width 16 in 3 networks, and what fits are done with.
-    let little = setting.try_ask(Question::Probes, 500_000).expect("an answer");
+    let little = setting
+        .try_ask(Question::Probes, 500_000)
+        .expect("an answer");
     assert_eq!(little, whole);
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     for threads in [1, 2] {
         let pool = pool(threads).expect("a pool");
-        assert_eq!(pool.install(|| setting.ask(Question::Probes)), whole, "{threads} threads");
+        assert_eq!(
+            pool.install(|| setting.ask(Question::Probes)),
+            whole,
+            "{threads} threads"
+        );
     }
 }
 
@@ -101,7 +127,10 @@ fn what_does_not_fit_is_refused_with_the_way_out() {
     for question in [Question::Probes, Question::Similarity, Question::Tdr] {
         let error = setting.try_ask(question, 10_000).expect_err("too little");
         let text = error.to_string();
-        assert!(text.contains("raise `inspect.memory_mib` or lower `inspect.items`"), "{text}");
+        assert!(
+            text.contains("raise `inspect.memory_mib` or lower `inspect.items`"),
+            "{text}"
+        );
         assert_eq!(JobError::from(error).reason, FailureReason::Invalid);
     }
 }
@@ -114,12 +143,22 @@ fn too_few_pairs_of_numbers_have_no_folds_and_a_reason() {
     let mut spec = spec;
     spec.eval_trials = 16;
     setting.task = Prepared::new(&spec, &tokenizer(), 64).expect("a task");
-    let split = setting.task.eval_splits().iter().find(|s| s.name == "test_iid");
+    let split = setting
+        .task
+        .eval_splits()
+        .iter()
+        .find(|s| s.name == "test_iid");
     setting.split = split.expect("there is one").clone();
     let answer = setting.ask(Question::Probes);
     assert!(at(&answer, "probe.answer.accuracy", 1, "last").is_nan());
-    let note = answer.notes.iter().find(|n| n.place == "probe.answer.accuracy");
+    let note = answer
+        .notes
+        .iter()
+        .find(|n| n.place == "probe.answer.accuracy");
     let reason = &note.expect("a note").reason;
-    assert!(reason.starts_with("too few different pairs of numbers"), "{reason}");
+    assert!(
+        reason.starts_with("too few different pairs of numbers"),
+        "{reason}"
+    );
     assert!(reason.ends_with("and 21 more places"), "{reason}");
 }

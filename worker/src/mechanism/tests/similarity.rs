@@ -6,14 +6,20 @@ use super::*;
 fn at(answer: &Answer, name: &str, depth: u32, slot: &str) -> f64 {
     let found = (answer.metrics.iter())
         .find(|m| m.name == name && m.layer == Some(depth) && m.slot.as_deref() == Some(slot));
-    found.unwrap_or_else(|| panic!("no {name} of {depth} {slot}")).value
+    found
+        .unwrap_or_else(|| panic!("no {name} of {depth} {slot}"))
+        .value
 }
 
 #[test]
 fn a_network_is_like_itself_and_less_like_another() {
     let mut setting = Setting::new();
     setting.items = 288;
-    let same = subject("the same", setting.config(), setting.subject.weights.clone());
+    let same = subject(
+        "the same",
+        setting.config(),
+        setting.subject.weights.clone(),
+    );
     let other = subject("another", setting.config(), lively(setting.config(), 9));
     setting.others = vec![("ft_ft".into(), same), ("ft_sc".into(), other)];
     let answer = setting.ask(Question::Similarity);
@@ -50,7 +56,11 @@ fn what_never_varies_is_not_available_with_its_reason() {
 #[test]
 fn several_networks_of_a_pairing_are_averaged() {
     let mut setting = Setting::new();
-    let same = subject("the same", setting.config(), setting.subject.weights.clone());
+    let same = subject(
+        "the same",
+        setting.config(),
+        setting.subject.weights.clone(),
+    );
     let other = |seed| subject("another", setting.config(), lively(setting.config(), seed));
     setting.others = vec![("sc_sc".into(), same), ("sc_sc".into(), other(9))];
     let both = setting.ask(Question::Similarity);

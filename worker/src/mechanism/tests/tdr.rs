@@ -2,12 +2,48 @@
 
 use super::*;
 
-const AXES: [&str; 6] = ["choice", "color", "motion", "context", "color_by_context", "motion_by_context"];
+const AXES: [&str; 6] = [
+    "choice",
+    "color",
+    "motion",
+    "context",
+    "color_by_context",
+    "motion_by_context",
+];
+
+/// A network that answers left as strongly as right on the average, 360 trials.
+fn undecided() -> Setting {
+    let mut setting = Setting::new();
+    setting.items = 360;
+    let [left, right] = setting.task.answers().map(|id| id as usize);
+    let rows = setting.subject.weights[WTE]
+        .to_vec2::<f32>()
+        .expect("(V, C)");
+    let with_difference = |difference: &[f32]| {
+        let mut rows = rows.clone();
+        rows[left].fill(0.0);
+        rows[right].copy_from_slice(difference);
+        let head = Tensor::new(rows, &Device::Cpu).expect("(V, C)");
+        let mut weights = setting.subject.weights.clone();
+        weights.insert(LM_HEAD.to_owned(), head);
+        weights
+    };
+    // Δ is linear in the difference of the two rows, and so is its mean.
+    let mean = |difference: &[f32]| {
+        let deltas = setting.lds(&with_difference(difference), |_| 1.0);
+        (deltas.iter().sum::<f64>() / deltas.len() as f64) as f32
+    };
+    let (a, b) = (&rows[right], &rows[left]);
+    let (of_a, of_b) = (mean(a), mean(b));
+    let balanced: Vec<f32> = a.iter().zip(b).map(|(a, b)| a * of_b - b * of_a).collect();
+    setting.subject.weights = with_difference(&balanced);
+    setting.subject.config = setting.subject.config.clone().untied();
+    setting
+}
 
 #[test]
 fn axes_are_orthonormal_and_paths_add_up() {
-    let mut setting = Setting::new();
-    setting.items = 360;
+    let setting = undecided();
     let answer = setting.ask(Question::Tdr);
     // The embedding of the last token is the same in all trials.
     for note in &answer.notes {
@@ -31,14 +67,18 @@ fn axes_are_orthonormal_and_paths_add_up() {
         .filter(|&cell| {
             let trial = setting.split.trials.iter().position(|t| t.cell == cell);
             let trial = trial.expect("every cell has trials");
-            let Trial { right, congruent, .. } = setting.split.trials[trial];
+            let Trial {
+                right, congruent, ..
+            } = setting.split.trials[trial];
             setting.split.contexts[trial] == "motion" && right && congruent == Some(false)
         })
         .collect();
     assert_eq!(cells.len(), 9);
     for (v, axis) in AXES.iter().enumerate().take(4) {
         for depth in 0..=LAYERS {
-            let mean = cells.iter().map(|c| paths.data[(c * (LAYERS + 1) + depth) * 6 + v]);
+            let mean = cells
+                .iter()
+                .map(|c| paths.data[(c * (LAYERS + 1) + depth) * 6 + v]);
             let mean = f64::from(mean.sum::<f32>()) / 9.0;
             let metric = (answer.metrics.iter()).find(|m| {
                 m.name == format!("tdr.{axis}.projection")
@@ -59,8 +99,7 @@ fn axes_are_orthonormal_and_paths_add_up() {
 
 #[test]
 fn every_axis_is_measured_at_every_depth() {
-    let mut setting = Setting::new();
-    setting.items = 360;
+    let setting = undecided();
     let answer = setting.ask(Question::Tdr);
     for axis in AXES {
         let whole = value(&answer, &format!("tdr.{axis}.depth"), None, None);
@@ -74,8 +113,15 @@ fn every_axis_is_measured_at_every_depth() {
             assert!(of("encoding").abs() < 100.0);
         }
         let longest = (0..=LAYERS).max_by(|&a, &b| norms[a].total_cmp(&norms[b]));
-        assert_eq!(whole, longest.expect("there are depths") as f64, "{axis}: {norms:?}");
-        assert!(shares[1..].iter().all(|share| (0.0..1.0).contains(share)), "{shares:?}");
+        assert_eq!(
+            whole,
+            longest.expect("there are depths") as f64,
+            "{axis}: {norms:?}"
+        );
+        assert!(
+            shares[1..].iter().all(|share| (0.0..1.0).contains(share)),
+            "{shares:?}"
+        );
     }
     for dimension in ["color", "motion"] {
         for what in ["relevant", "irrelevant"] {
@@ -90,7 +136,9 @@ fn a_network_that_always_answers_the_same_has_no_choice_to_regress_on() {
     let mut setting = Setting::new();
     let [left, right] = setting.task.answers().map(|id| id as usize);
     // An unembedding that does not tell the two answers apart.
-    let mut rows = setting.subject.weights[WTE].to_vec2::<f32>().expect("(V, C)");
+    let mut rows = setting.subject.weights[WTE]
+        .to_vec2::<f32>()
+        .expect("(V, C)");
     rows[right] = rows[left].clone();
     let head = Tensor::new(rows, &Device::Cpu).expect("(V, C)");
     setting.subject.weights.insert(LM_HEAD.to_owned(), head);

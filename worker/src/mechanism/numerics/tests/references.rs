@@ -34,7 +34,10 @@ impl References {
         let data: Vec<f64> = match tensor.dtype() {
             Dtype::F32 => {
                 let (values, _) = tensor.data().as_chunks::<4>();
-                values.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect()
+                values
+                    .iter()
+                    .map(|b| f64::from(f32::from_le_bytes(*b)))
+                    .collect()
             }
             Dtype::F64 => {
                 let (values, _) = tensor.data().as_chunks::<8>();
@@ -59,11 +62,18 @@ fn check(what: &str, found: &[f64], expect: &[f64], within: f64) {
     let scale = expect.iter().fold(1e-300_f64, |m, e| m.max(e.abs()));
     let worse = |m: f64, (f, e): (&f64, &f64)| {
         let off = (f - e).abs() / scale;
-        if off.is_nan() { f64::INFINITY } else { m.max(off) }
+        if off.is_nan() {
+            f64::INFINITY
+        } else {
+            m.max(off)
+        }
     };
     let worst = found.iter().zip(expect).fold(0.0, worse);
     println!("{what}: {worst:.1e}");
-    assert!(worst <= within, "{what}: off by {worst:.1e}, {within:.1e} is allowed");
+    assert!(
+        worst <= within,
+        "{what}: off by {worst:.1e}, {within:.1e} is allowed"
+    );
 }
 
 #[test]
@@ -94,7 +104,12 @@ fn probes_are_those_of_scikit_learn() {
         let probe = probe.unwrap_or_else(|e| panic!("{name}: {e}"));
         let expect = |key: &str| stored.get(&format!("probes.{name}.{key}"));
         let strengths: Vec<f64> = probe.penalties.iter().map(|p| 1.0 / p).collect();
-        check(&format!("{name}, C"), &strengths, &expect("strength").data, 1e-12);
+        check(
+            &format!("{name}, C"),
+            &strengths,
+            &expect("strength").data,
+            1e-12,
+        );
         let scores = expect("score").data;
         let mean = scores.iter().sum::<f64>() / scores.len() as f64;
         check(&format!("{name}, score"), &[probe.score], &[mean], 1e-5);
@@ -119,7 +134,12 @@ fn probes_are_those_of_scikit_learn() {
             let z: Vec<f64> = (z.row(fold).iter())
                 .map(|&z| unit.mean[0] + unit.deviation[0] * f64::from(z))
                 .collect();
-            check(&format!("{name}, values of fold {fold}"), &z, values.row(fold), 1e-3);
+            check(
+                &format!("{name}, values of fold {fold}"),
+                &z,
+                values.row(fold),
+                1e-3,
+            );
         }
     }
 }
@@ -146,7 +166,12 @@ fn distances_and_ranks_are_those_of_scipy() {
     let rdms: Vec<_> = (patterns.data.chunks(half))
         .map(|p| rsa::rdm(&Matrix::new(12, 7, p.to_vec())))
         .collect();
-    check("distances", &rdms.concat(), &stored.get("rsa.distances").data, 1e-12);
+    check(
+        "distances",
+        &rdms.concat(),
+        &stored.get("rsa.distances").data,
+        1e-12,
+    );
     let expect = stored.get("rsa.spearman").data;
     let found = rsa::spearman(&rdms[0], &rdms[1]).expect("defined");
     check("rank correlation", &[found], &expect, 1e-12);
@@ -177,8 +202,27 @@ fn targeted_axes_are_those_of_numpy() {
     check("depth", &depth, &stored.get("tdr.depth").data, 0.0);
     check("norm", &found.norm.data, &stored.get("tdr.norm").data, 1e-9);
     check("axes", &found.axes.data, &stored.get("tdr.axes").data, 1e-9);
-    let trajectories: Vec<f64> = found.trajectories.iter().flat_map(|t| t.data.clone()).collect();
-    check("trajectories", &trajectories, &stored.get("tdr.trajectories").data, 1e-9);
-    check("encoding", &found.encoding.data, &stored.get("tdr.encoding").data, 1e-9);
-    check("variance", &found.variance.data, &stored.get("tdr.variance").data, 1e-9);
+    let trajectories: Vec<f64> = found
+        .trajectories
+        .iter()
+        .flat_map(|t| t.data.clone())
+        .collect();
+    check(
+        "trajectories",
+        &trajectories,
+        &stored.get("tdr.trajectories").data,
+        1e-9,
+    );
+    check(
+        "encoding",
+        &found.encoding.data,
+        &stored.get("tdr.encoding").data,
+        1e-9,
+    );
+    check(
+        "variance",
+        &found.variance.data,
+        &stored.get("tdr.variance").data,
+        1e-9,
+    );
 }
