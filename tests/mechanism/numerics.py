@@ -7,7 +7,7 @@
 Probes are scikit-learn's, rank correlations and distances scipy's, the similarity of
 representations is the formula of google-research's `representation_similarity`
 notebook, and targeted dimensionality reduction is written out in numpy. Inputs are
-random f32 from fixed seeds; everything that is computed from them is f64. README.md
+random f32 from fixed seeds; everything that is computed from them is f64. NUMERICS.md
 names every tensor.
 """
 

@@ -435,3 +435,138 @@ fn sigmoid(z: f32) -> f32 {
     let power = f32::from_bits((n.to_bits() << 23).wrapping_add(127 << 23));
     1.0 / (1.0 + p * power)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{narrow, random};
+    use super::*;
+
+    fn go_on() -> Result<(), std::convert::Infallible> {
+        Ok(())
+    }
+
+    /// The largest derivative of the objective, in f64, at a solution.
+    fn gradient(design: &Design, problem: &Problem<'_>, solution: &Solution) -> f64 {
+        let mut gradient: Vec<f64> = (solution.weights.iter().zip(problem.variance))
+            .map(|(w, v)| problem.penalty * v * w)
+            .collect();
+        gradient.push(0.0);
+        for (row, x) in design.x.iter_rows().enumerate() {
+            let x: Vec<f64> = x.iter().map(|&v| f64::from(v)).collect();
+            let z = solution.intercept + dot(&x, &solution.weights);
+            let y = f64::from(problem.labels[row]);
+            let residual = match problem.family {
+                Family::Logistic => 1.0 / (1.0 + (-z).exp()) - y,
+                Family::Gaussian => z - y,
+            };
+            let residual = residual * f64::from(problem.train[row]);
+            add_scaled(&mut gradient[..x.len()], residual, &x);
+            gradient[x.len()] += residual;
+        }
+        gradient.iter().fold(0.0, |m, g| m.max(g.abs()))
+    }
+
+    /// Solves 400 rows of 30 columns, of which 300 train; the label is what `label`
+    /// makes of the first column.
+    #[track_caller]
+    fn check(family: Family, label: impl Fn(f32, f64) -> f32) {
+        let (n, d) = (400, 30);
+        let mut x = random(n, d, 1);
+        // Columns that say nearly the same, and columns of very different sizes.
+        for row in 0..n {
+            let first = x.row(row)[0];
+            x.row_mut(row)[1] = first + 0.01 * x.row(row)[1];
+            x.row_mut(row)[2] = 1e4 * x.row(row)[2] + 1e6;
+        }
+        let x = narrow(&x);
+        let noise = random(n, 1, 2);
+        let labels: Vec<f32> = (0..n)
+            .map(|row| label(x.row(row)[0], noise.data[row]))
+            .collect();
+        let train: Vec<f32> = (0..n).map(|row| f32::from(row % 4 > 0)).collect();
+        let design = Design::new(&x).expect("finite");
+        let variance = vec![0.9; d];
+        let problems: Vec<_> = [1e4, 1e2, 1.0]
+            .map(|penalty| Problem {
+                family,
+                labels: &labels,
+                train: &train,
+                variance: &variance,
+                penalty,
+            })
+            .into();
+        let solved = design
+            .solve(&problems, &[None; 3], &mut go_on)
+            .expect("infallible");
+        for (problem, solution) in problems.iter().zip(&solved) {
+            let solution = solution.as_ref().expect("converged");
+            let left = gradient(&design, problem, solution);
+            assert!(
+                left < 2e-2,
+                "penalty {}: a gradient of {left}",
+                problem.penalty
+            );
+        }
+        // From a start that is far off, and beside others, the same is found.
+        let far = Solution {
+            weights: vec![3.0; d],
+            intercept: -5.0,
+        };
+        let again = design
+            .solve(&problems, &[Some(&far); 3], &mut go_on)
+            .expect("infallible");
+        for (one, other) in solved.iter().zip(&again) {
+            let (one, other) = (
+                one.as_ref().expect("converged"),
+                other.as_ref().expect("converged"),
+            );
+            for (a, b) in one.weights.iter().zip(&other.weights) {
+                assert!((a - b).abs() < 1e-3, "{a} and {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn noisy_classes_are_fitted() {
+        check(Family::Logistic, |x, noise| {
+            f32::from(f64::from(x) + noise > 0.3)
+        });
+    }
+
+    #[test]
+    fn classes_that_are_apart_are_fitted_too() {
+        check(Family::Logistic, |x, _| f32::from(x > 0.0));
+    }
+
+    #[test]
+    fn rare_classes_too() {
+        check(Family::Logistic, |x, noise| {
+            f32::from(f64::from(x) + noise > 3.0)
+        });
+    }
+
+    #[test]
+    fn numbers_are_fitted() {
+        check(Family::Gaussian, |x, noise| x + noise as f32);
+    }
+
+    #[test]
+    fn an_activation_that_is_not_finite_has_no_design() {
+        let mut x = narrow(&random(20, 3, 3));
+        x.data[10] = f32::NAN;
+        assert!(Design::new(&x).is_none());
+    }
+
+    #[test]
+    fn the_sigmoid_is_one() {
+        for i in -4000..4000 {
+            let z = i as f32 * 0.025;
+            let exact = 1.0 / (1.0 + (-f64::from(z)).exp());
+            let off = (f64::from(sigmoid(z)) - exact).abs();
+            assert!(off < 3e-7, "{z}: off by {off}");
+        }
+        assert!(sigmoid(f32::NAN).is_nan());
+        assert_eq!(sigmoid(1e30), 1.0);
+        assert!(sigmoid(-1e30) < 1e-37);
+    }
+}

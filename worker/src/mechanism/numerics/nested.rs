@@ -399,3 +399,92 @@ impl HeldOut<'_> {
         Ok(score(self.family, self.labels, z.row(0), test))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{narrow, random};
+    use super::*;
+
+    fn go_on() -> Result<(), std::convert::Infallible> {
+        Ok(())
+    }
+
+    const N: usize = 300;
+
+    fn split() -> Split {
+        let groups: Vec<_> = (0..N as u64).map(|i| Some(i % 43)).collect();
+        let seed = |name: &str| *blake3::hash(name.as_bytes()).as_bytes();
+        Split::new(NestedFolds::grouped(&groups, 5, seed).expect("43 groups"))
+    }
+
+    fn probe(x: &Matrix<f64>, family: Family, values: &[f64]) -> Result<Probe, Undefined> {
+        let design = Design::new(&narrow(x)).expect("finite");
+        let target = Target::new(family, values, 0);
+        let mut found =
+            cross_validate(&design, &[split()], &[target], &mut go_on).expect("infallible");
+        found.pop().expect("one target")
+    }
+
+    fn classes(of: impl Fn(usize) -> bool) -> Vec<f64> {
+        (0..N).map(|row| f64::from(u8::from(of(row)))).collect()
+    }
+
+    #[test]
+    fn what_is_planted_is_decoded() {
+        let mut x = random(N, 40, 1);
+        let labels = classes(|row| row * row % 7 < 3);
+        let direction = random(1, 40, 2);
+        for row in 0..N {
+            for (v, w) in x.row_mut(row).iter_mut().zip(&direction.data) {
+                *v += 3.0 * (labels[row] - 0.5) * w;
+            }
+        }
+        let found = probe(&x, Family::Logistic, &labels).expect("decoded");
+        assert_eq!(found.score, 1.0);
+        let found = probe(&x, Family::Gaussian, &labels).expect("decoded");
+        assert!(found.score > 0.9, "R² {}", found.score);
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_decoded() {
+        let x = random(N, 20, 3);
+        let noise = random(N, 1, 4).data;
+        let score = probe(&x, Family::Logistic, &classes(|row| noise[row] > 0.0))
+            .expect("defined")
+            .score;
+        assert!((0.4..0.6).contains(&score), "{score}");
+        let score = probe(&x, Family::Gaussian, &noise).expect("defined").score;
+        assert!(score < 0.05, "{score}");
+    }
+
+    #[test]
+    fn what_can_not_be_scored_has_a_reason() {
+        let x = random(N, 5, 5);
+        let why = |family, values: &[f64]| probe(&x, family, values).expect_err("undefined");
+        assert_eq!(why(Family::Logistic, &[1.0; N]), Undefined::Constant);
+        assert_eq!(why(Family::Gaussian, &[7.0; N]), Undefined::Constant);
+        // One group alone has the other label: most training sets lack it.
+        let rare = classes(|row| row % 43 == 5);
+        assert_eq!(why(Family::Logistic, &rare), Undefined::ConstantInFold);
+    }
+
+    #[test]
+    fn activations_that_never_vary_score_as_chance_does() {
+        let x = Matrix::new(N, 3, [1.0, -2.0, 0.3].repeat(N));
+        let labels = classes(|row| row % 3 > 0);
+        let found = probe(&x, Family::Logistic, &labels).expect("defined");
+        assert!((found.score - 2.0 / 3.0).abs() < 0.02, "{}", found.score);
+    }
+
+    #[test]
+    fn variances_are_those_of_the_rows() {
+        let x = super::super::standard::Scale::of(&random(N, 4, 6));
+        let x = narrow(&x.apply(&random(N, 4, 6)));
+        let mask = (0..N).map(|row| f32::from(row % 3 == 0)).collect();
+        let found = variances(&x, &Matrix::new(1, N, mask));
+        let expect = super::super::standard::Scale::of_rows(&x, |row| row % 3 == 0);
+        for (found, expect) in found.data.iter().zip(&expect.deviation) {
+            assert!((found - expect * expect).abs() < 1e-12);
+        }
+    }
+}

@@ -223,9 +223,11 @@ pub fn axes(depths: &[Depth], components_max: usize) -> Result<Axes, Undefined> 
     })
 }
 
-/// Σ over columns of their squared deviations.
+/// Σ over columns of their squared deviations; 0 where that is rounding.
 fn spread(x: &Matrix<f64>) -> f64 {
-    column_spreads(x).iter().sum()
+    let size: f64 = x.data.iter().filter(|v| !v.is_nan()).map(|v| v * v).sum();
+    let spread = column_spreads(x).iter().sum();
+    if spread > 1e-20 * size { spread } else { 0.0 }
 }
 
 /// Squared deviations of each column from its mean, over rows without NaN.
@@ -238,4 +240,102 @@ fn column_spreads(x: &Matrix<f64>) -> Vec<f64> {
         values.map(|v| (v - sum / count).powi(2)).sum()
     };
     (0..x.columns).map(column).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::matrix::add_scaled;
+    use super::super::tests::{narrow, random, rotation};
+    use super::*;
+
+    const N: usize = 240;
+    const D: usize = 30;
+
+    /// Three variables of two or four values, and the 16 conditions that they make.
+    fn variables() -> Variables {
+        let sign = |bit: usize| move |trial: usize| if trial & bit == 0 { -1.0 } else { 1.0 };
+        let graded = |trial: usize| sign(2)(trial) * if trial & 4 == 0 { 0.4 } else { 1.0 };
+        let rows = [
+            (0..N).map(sign(1)).collect::<Vec<f64>>(),
+            (0..N).map(graded).collect(),
+            (0..N).map(sign(8)).collect(),
+        ];
+        Variables {
+            values: Matrix::new(3, N, rows.concat()),
+            conditions: (0..N).map(|trial| trial % 16).collect(),
+            condition_count: 16,
+        }
+    }
+
+    /// Activations of two depths: variables along planted axes, as strong as
+    /// `strengths` says at each depth, and noise.
+    fn planted(strengths: [[f64; 3]; 2], noise: f64) -> (Matrix<f64>, Vec<Depth>) {
+        let axes = rotation(D, 1);
+        let variables = variables();
+        let depth = |(t, strengths): (usize, [f64; 3])| {
+            let mut x = random(N, D, 2 + t as u64);
+            x.data.iter_mut().for_each(|v| *v *= noise);
+            for trial in 0..N {
+                for (v, strength) in strengths.iter().enumerate() {
+                    let by = strength * variables.values.row(v)[trial];
+                    add_scaled(x.row_mut(trial), by, axes.row(v));
+                }
+            }
+            Depth::new(&narrow(&x), &variables).expect("regular")
+        };
+        let depths = strengths.into_iter().enumerate().map(depth).collect();
+        (axes, depths)
+    }
+
+    #[test]
+    fn planted_axes_are_found_where_they_are_strongest() {
+        let (planted, depths) = planted([[0.5, 3.0, 1.0], [2.0, 1.0, 4.0]], 0.02);
+        let found = axes(&depths, 12).expect("axes");
+        assert_eq!(found.depth, [1, 0, 1]);
+        for v in 0..3 {
+            // Planted axes are of raw units, found ones of z-scored units.
+            let raw = planted.row(v).iter().zip(&found.deviation);
+            let scaled: Vec<f64> = raw.map(|(axis, s)| axis / s).collect();
+            let size = sum_of_squares(&scaled).sqrt();
+            // The first axis is what was planted; later ones are what is left of theirs.
+            let cosine = dot(found.axes.row(v), &scaled) / size;
+            let least = if v == 0 { 0.999 } else { 0.7 };
+            assert!(cosine > least, "variable {v}: {cosine}");
+            let of = |t: usize| found.encoding.row(t)[v];
+            let (strong, weak) = (found.depth[v], 1 - found.depth[v]);
+            assert!(
+                of(strong) > 2.0 * of(weak),
+                "{} and {}",
+                of(strong),
+                of(weak)
+            );
+        }
+        // A condition's place is the sum of its variables' parts.
+        let variables = variables();
+        for (condition, path) in found.trajectories[1].iter_rows().enumerate() {
+            let side = variables.values.row(0)[condition];
+            assert_eq!(path[0].signum(), side, "condition {condition}");
+        }
+        let shares: f64 = found.variance.row(1).iter().sum();
+        assert!((0.95..1.0 + 1e-9).contains(&shares), "{shares}");
+    }
+
+    #[test]
+    fn what_is_undefined_is_named() {
+        let mut same = variables();
+        same.values.row_mut(0).fill(1.0);
+        let x = narrow(&random(N, D, 7));
+        let why = |variables: &Variables| Depth::new(&x, variables).err();
+        assert_eq!(why(&same), Some(Undefined::Singular(0)));
+        let mut twice = variables();
+        let first = twice.values.row(0).to_vec();
+        twice.values.row_mut(2).copy_from_slice(&first);
+        assert_eq!(why(&twice), Some(Undefined::Singular(2)));
+
+        // Without noise the third variable is nowhere: nothing is left of its vector.
+        let (_, depths) = planted([[1.0, 2.0, 0.0], [1.0, 2.0, 0.0]], 0.0);
+        assert_eq!(axes(&depths, 12).err(), Some(Undefined::Parallel(2)));
+        let (_, depths) = planted([[0.0; 3]; 2], 0.0);
+        assert_eq!(axes(&depths, 12).err(), Some(Undefined::Constant));
+    }
 }

@@ -1,5 +1,5 @@
 //! Against scikit-learn, scipy, google-research's formula and numpy: references that
-//! `tests/mechanism/numerics.py` has made, described in its README.md.
+//! `tests/mechanism/numerics.py` has made, described in NUMERICS.md beside it.
 //!
 //! `cargo test --workspace --lib -- numerics::tests --nocapture` prints how near we are.
 
