@@ -16,6 +16,7 @@ mod curves;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod floors;
+mod lacking;
 mod pairs;
 pub mod replication;
 pub mod reuse;
@@ -170,6 +171,7 @@ pub fn analyse(results: &SweepResults, compare: &Compare) -> Analysis {
         }
         None => Vec::new(),
     };
+    notes.extend(lacking::lines(&runs));
     let sealed = selection.is_none();
     let splits = verdict::Splits {
         selection: &selection_split,

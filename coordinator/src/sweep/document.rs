@@ -165,8 +165,9 @@ impl Reader<'_> {
         // What a wrong axis does to the crossing would only confuse.
         if self.problems.is_empty() {
             let kept = kept_steps(first);
+            let by = compare.select.as_ref().map(|select| select.by.as_str());
             for document in &mut documents {
-                check::walk(document, &kept, self.problems);
+                check::walk(document, &kept, by, self.problems);
             }
             let jobs = |d: &Document| d.points.saturating_mul(d.seeds.len() as u64);
             let jobs: u64 = documents.iter().map(jobs).sum();

@@ -254,7 +254,7 @@ impl Jobs<'_> {
             init: typed(spot.get("init").value.clone()),
             frozen: typed(spot.get("frozen").value.clone()),
             untie: spot.get("train.untie").value == true,
-            task: block::<Task>(fields::TASK, "task", spot),
+            task: task(spot),
             keep: self.sweep.keep.checkpoints.clone(),
             seed,
             optim,
@@ -293,13 +293,21 @@ impl Jobs<'_> {
     }
 }
 
+/// The task of a point.
+pub(super) fn task(spot: &Spot) -> Task {
+    block(fields::TASK, "task", spot)
+}
+
 /// A block of the job spec, from the settings of its keys.
 fn block<T: DeserializeOwned>(fields: &[Field], name: &str, spot: &Spot) -> T {
     let mut all = Map::new();
     for field in fields.iter().filter(|f| f.name != "untie") {
         let path = paths::path_of(name, field.name)
             .expect("every key of a block has a path, see the table's test");
-        let setting = spot.get(path);
+        // Keys without a default may be absent; the parser asked for those that must not.
+        let Some(setting) = spot.find(path) else {
+            continue;
+        };
         let value = match path {
             "task.train" if setting.value.is_u64() => json!({ "fixed": setting.value }),
             // A default warm-up is no longer than the run.

@@ -4,15 +4,34 @@
 //!
 //! One table, so one file, however long it grows.
 
+use seedbed_proto::task::registry::NAMES;
+
 use super::kinds::{Field, Kind, above, below, field, within};
 
 /// Largest whole number that every JSON reader keeps exact.
 pub const UINT_MAX: u64 = (1 << 53) - 1;
 
-/// Tasks of the registry.
-pub const TASKS: &[&str] = &["ctxdm"];
-/// Templates of the `ctxdm` task.
-pub const TEMPLATES: &[&str] = &["T0", "T1", "T2", "T3"];
+/// A template that stands in the sweep file.
+pub const TEMPLATE: &[Field] = &[
+    field(
+        "text",
+        Kind::Text,
+        None,
+        "The prompt, with each slot of the task once, in braces: `Rule: {cue}. Left: …`.",
+    ),
+    field(
+        "answers",
+        Kind::TwoTexts,
+        None,
+        "Left and right answer, without the space before them; the task's unless given.",
+    ),
+    field(
+        "cues",
+        Kind::TwoTexts,
+        None,
+        "What stands in the cue's slot; the task's words unless given.",
+    ),
+];
 
 const SCHEDULES: Kind = Kind::Word(&["constant", "linear", "cosine"]);
 /// Seeds.
@@ -226,15 +245,15 @@ pub const PRETRAIN: &[Field] = &[
 pub const TASK: &[Field] = &[
     field(
         "name",
-        Kind::Word(TASKS),
+        Kind::Word(&NAMES),
         Some("\"ctxdm\""),
         "Name in the task registry.",
     ),
     field(
         "template",
-        Kind::Word(TEMPLATES),
+        Kind::Template,
         Some("\"T0\""),
-        "Wording of the prompt.",
+        "Wording of the prompt: a template of the task, or one of your own.",
     ),
     field(
         "range",
@@ -276,7 +295,54 @@ pub const TASK: &[Field] = &[
         "eval_trials",
         Kind::Uint(1, 10_000_000),
         Some("3600"),
-        "Trials of each evaluation split; a multiple of the number of cells (8 × bins²).",
+        "Trials of each evaluation split; a multiple of the task's cells (`ctxdm`: 8 × bins²).",
+    ),
+    field(
+        "splits",
+        Kind::Splits,
+        Some(
+            "[\"val\",\"test_iid\",\"test_pair\",\"test_number\",\"test_range_near\",\
+             \"test_range_far\",\"test_template\",\"test_cueword\",\"control_no_cue\",\
+             \"control_no_numbers\"]",
+        ),
+        "Where behaviour is measured; `val` and `test_iid` always. `test_pair` and `test_number` \
+         keep their pairs and numbers from training.",
+    ),
+    field(
+        "neutral",
+        Kind::Bool,
+        Some("false"),
+        "Also trials without evidence on the irrelevant dimension.",
+    ),
+    field(
+        "delay",
+        Kind::Uint(1, 512),
+        None,
+        "Filler tokens between evidence and answer, for tasks with a delay; 8 unless given.",
+    ),
+    field(
+        "test_template",
+        Kind::Template,
+        None,
+        "Wording of `test_template`; the task's first other one unless given.",
+    ),
+    field(
+        "test_cues",
+        Kind::TwoTexts,
+        None,
+        "Cue words of `test_cueword`; the task's own unseen ones unless given.",
+    ),
+    field(
+        "test_near",
+        Kind::Pair,
+        None,
+        "Smallest and largest number of `test_range_near`; [100, 199] unless given.",
+    ),
+    field(
+        "test_far",
+        Kind::Pair,
+        None,
+        "Smallest and largest number of `test_range_far`; [200, 361] unless given.",
     ),
 ];
 

@@ -85,7 +85,7 @@ pub fn run(
     Ok(Outcome::Finished(Output {
         metrics: trained.record.metrics,
         files: names.into_iter().map(file).collect(),
-        notes: trained.notes,
+        notes: [course.task.notes(), &trained.notes].concat(),
         resumed_from_step: trained.resumed_from_step,
     }))
 }
@@ -234,9 +234,14 @@ impl<'a> Learning<'a> {
             Some(ids) => shelf.streams(model, &ids, len, &mut pulse)?,
             None => None,
         };
+        // The other splits are measured once a job, so keeping theirs gains nothing.
+        let kept = |split: &EvalSplit| matches!(split.name, "val" | "test_iid");
         let splits = task.eval_splits().iter();
         let eval_streams = splits
-            .map(|split| shelf.streams(model, &split.ids, len, &mut pulse))
+            .map(|split| match kept(split) {
+                true => shelf.streams(model, &split.ids, len, &mut pulse),
+                false => Ok(None),
+            })
             .collect::<Result<_, _>>()?;
         Ok(Self {
             task,
@@ -253,7 +258,7 @@ impl<'a> Learning<'a> {
         streams: Option<&Streams>,
         visit: &mut Visit<'_>,
     ) -> Result<Vec<Metric>, Halt> {
-        let (len, answers) = (self.task.prompt_len(), self.task.answers());
+        let (len, answers) = (split.prompt_len, split.answers);
         let rows = readouts(model, &split.ids, len, streams, answers, &mut || {
             visit.pulse()
         })?;

@@ -1,6 +1,6 @@
 //! What a text means, and what is said of a wrong one.
 
-use seedbed_proto::job::{Keep, Work};
+use seedbed_proto::job::{self, Keep, Work};
 
 use super::{files, jobs, tiny};
 use crate::sweep::{expand, parse};
@@ -453,5 +453,93 @@ fn mistakes_of_replication_are_found() {
         "2:62 replicate.until.metric: must be one of val.incongruent_accuracy, val.congruent_accuracy, \
          val.accuracy, val.vocab_accuracy, val.answer_mass, val.nll, val.congruency_cost, \
          val.logit_difference, got `test_iid.accuracy`",
+    );
+}
+
+/// The task of the only job of a text.
+fn task(rest: &str) -> job::Task {
+    let text = tiny(&format!("{rest}\n{ONE}axes: {{seed: [0]}}"));
+    let jobs = jobs(&text);
+    let [job] = &jobs[..] else { panic!("{jobs:?}") };
+    match &job.spec.work {
+        Work::Train(train) => train.task.clone(),
+        Work::Pretrain(_) => panic!("{job:?}"),
+    }
+}
+
+#[test]
+fn splits_are_all_unless_named_and_stand_in_one_order() {
+    assert_eq!(task("").splits, job::Split::ALL);
+    let first = task("task: {splits: []}");
+    assert_eq!(first.splits, job::first_splits());
+    assert_eq!(task("task: {splits: [test_iid, val]}"), first);
+    let text = serde_json::to_string(&first).expect("plain");
+    assert!(
+        !text.contains("splits"),
+        "a spec of before keeps its text: {text}"
+    );
+    let found = task("task: {splits: [test_range_far, test_pair, control_no_cue]}").splits;
+    let names: Vec<_> = found.iter().map(|split| split.name()).collect();
+    assert_eq!(
+        names,
+        [
+            "val",
+            "test_iid",
+            "test_pair",
+            "test_range_far",
+            "control_no_cue"
+        ]
+    );
+}
+
+#[test]
+fn a_template_may_be_ones_own() {
+    let rest = "task:\n  template:\n    text: \"Compare {cue}. {color_left} {color_right} \
+                {motion_left} {motion_right} Now:\"\n    answers: [\"no\", \"yes\"]";
+    let job::Template::Own(own) = task(rest).template else {
+        panic!("a template of one's own");
+    };
+    assert!(own.text.starts_with("Compare {cue}."));
+    assert_eq!(own.answers, Some(["no", "yes"].map(str::to_owned)));
+    refuse(
+        &format!("task: {{template: {{text: \"{{cue}}\"}}}}\n{ONE}axes: {{}}"),
+        &[
+            "1:18 task.template: {cue} must follow a space: a token carries the space before it \
+           (at character 0 of \"{cue}\")",
+        ],
+    );
+    refuse(
+        &format!("task: {{template: {{txt: x}}}}\n{ONE}axes: {{}}"),
+        &["1:19 task.template.txt: unknown key `txt`"],
+    );
+    refuse(
+        &format!("task: {{name: pdm, template: T3, eval_trials: 240}}\n{ONE}{ACCURACY}axes: {{}}"),
+        &["1:29 task.template: pdm has no template \"T3\" (known: T0, T1)"],
+    );
+}
+
+const ACCURACY: &str = "compare: {select: {learning_rate: {by: val.accuracy}}}\n";
+
+#[test]
+fn what_a_task_cannot_yield_is_refused_before_anything_runs() {
+    refuse(
+        &format!("task: {{range: [1, 10], bins: [[1, 2], [3, 4], [5, 9]]}}\n{ONE}axes: {{}}"),
+        &[
+            "0:0 task.eval_trials: val: the cell \"cue color, answer left, incongruent, |x_rel| 3-4, \
+           |x_irr| 3-4\" has 25 distinct trials for it, 50 are wanted; at most 1800 trials are \
+           possible in all: lower task.eval_trials, or widen task.range or task.bins",
+        ],
+    );
+    refuse(
+        &format!("task: {{name: pdm, eval_trials: 240}}\n{ONE}axes: {{}}"),
+        &["1:14 task.name: the task pdm has no val.incongruent_accuracy to select by"],
+    );
+    refuse(
+        &format!("task: {{name: dmc, bins: [[1, 4]], eval_trials: 8}}\n{ONE}axes: {{}}"),
+        &["1:26 task.bins: the task dmc does not sort its trials by bins"],
+    );
+    refuse(
+        &format!("task: {{name: pdm, neutral: true, eval_trials: 240}}\n{ONE}{ACCURACY}axes: {{}}"),
+        &["1:29 task.neutral: the task pdm has no such option"],
     );
 }

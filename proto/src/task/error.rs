@@ -21,6 +21,34 @@ pub enum TaskError {
         /// The task's templates.
         known: String,
     },
+    /// A template that can't be read.
+    #[error("task.template: {0}")]
+    Wording(super::wording::WordingError),
+    /// An option that the task has no use for.
+    #[error("task.{option}: the task {task} has no such option")]
+    NoSuchOption {
+        /// The task.
+        task: &'static str,
+        /// The key.
+        option: &'static str,
+    },
+    /// The splits are not what they must be.
+    #[error(
+        "task.splits: must begin with val and test_iid, and name each split once, in the order of the documentation"
+    )]
+    Splits,
+    /// The range is too short for the rule of the task.
+    #[error("task.range: [{low}, {high}] is too short for the task {task}: {need}")]
+    ShortRange {
+        /// The task.
+        task: &'static str,
+        /// Smallest number.
+        low: u32,
+        /// Largest number.
+        high: u32,
+        /// What it takes.
+        need: &'static str,
+    },
     /// The range of numbers is empty or too long.
     #[error("task.range: [{low}, {high}] must ascend and end at {max} or below")]
     Range {
@@ -110,7 +138,7 @@ pub enum TaskError {
     )]
     SlotTokens {
         /// The template.
-        template: &'static str,
+        template: String,
         /// The slot.
         slot: &'static str,
         /// Its text.
@@ -128,9 +156,9 @@ pub enum TaskError {
     )]
     EqualAnswers {
         /// Left answer.
-        left: &'static str,
+        left: String,
         /// Right answer.
-        right: &'static str,
+        right: String,
         /// The tokenizer, in words.
         tokenizer: String,
     },
@@ -141,7 +169,7 @@ pub enum TaskError {
     )]
     Boundary {
         /// The template.
-        template: &'static str,
+        template: String,
         /// The prompt.
         text: String,
         /// First token that differs.
@@ -167,7 +195,7 @@ pub enum TaskError {
     )]
     TooLong {
         /// The template.
-        template: &'static str,
+        template: String,
         /// Length of every prompt.
         tokens: usize,
         /// Positions of the network.

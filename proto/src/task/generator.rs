@@ -1,16 +1,18 @@
 //! Balanced draws: bins of differences, and the factorial design over them.
 
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
-
 use super::error::TaskError;
+use super::pairs::Class;
 
-/// Largest number that a task may use; keeps counts of quadruples within 64 bits.
-pub const NUMBER_LIMIT: u32 = 9_999;
+/// Largest number that a task may use. Tokenizers that have all numbers up to 999
+/// as single tokens exist; none is known that has more.
+pub const NUMBER_LIMIT: u32 = 999;
 
-/// The identity of a trial for the splits: which group of items, which of them.
+/// The identity of a trial for the splits: what training may show of it, which
+/// group of items, which of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Item {
+    /// Whether training may show its pairs.
+    pub class: Class,
     /// Group, as [`super::registry::TaskKind::groups`] counts them.
     pub group: usize,
     /// Index within the group, below its size.
@@ -22,11 +24,19 @@ pub struct Item {
 pub struct Pair {
     /// The smaller number.
     pub smaller: u32,
-    /// The larger less the smaller, at least 1.
+    /// The larger less the smaller.
     pub difference: u32,
 }
 
 impl Pair {
+    /// The pair of these numbers, in whatever order.
+    pub const fn of([a, b]: [u32; 2]) -> Self {
+        Self {
+            smaller: if a < b { a } else { b },
+            difference: a.abs_diff(b),
+        }
+    }
+
     /// Left and right number, the larger on the side that is asked for.
     pub const fn sides(self, larger_right: bool) -> [u32; 2] {
         let larger = self.smaller + self.difference;
@@ -105,14 +115,9 @@ impl Bins {
         self.bins.len()
     }
 
-    /// The smallest number.
-    pub fn lowest(&self) -> u32 {
-        self.range[0]
-    }
-
-    /// The numbers, ascending.
-    pub fn numbers(&self) -> impl Iterator<Item = u32> + use<> {
-        self.range[0]..=self.range[1]
+    /// Smallest and largest number.
+    pub fn range(&self) -> [u32; 2] {
+        self.range
     }
 
     /// A bin in words.
@@ -125,38 +130,6 @@ impl Bins {
     pub fn find(&self, difference: u32) -> Option<usize> {
         let holds = |&[low, high]: &[u32; 2]| (low..=high).contains(&difference);
         self.bins.iter().position(holds)
-    }
-
-    /// Draws |x| uniformly in its bin and the smaller number uniformly in what is
-    /// left of the range.
-    pub fn sample(&self, rng: &mut ChaCha8Rng, bin: usize) -> Pair {
-        let [low, high] = self.bins[bin];
-        let difference = rng.random_range(low..=high);
-        Pair {
-            smaller: rng.random_range(self.range[0]..=self.range[1] - difference),
-            difference,
-        }
-    }
-
-    /// Unordered pairs of numbers in a bin.
-    pub fn pairs(&self, bin: usize) -> u64 {
-        let [low, high] = self.bins[bin];
-        self.below(low, high + 1)
-    }
-
-    /// Position of a pair among those of its bin, ordered by difference, then by
-    /// the smaller number.
-    pub fn pair_index(&self, bin: usize, pair: Pair) -> u64 {
-        let [low, _] = self.bins[bin];
-        self.below(low, pair.difference) + u64::from(pair.smaller - self.range[0])
-    }
-
-    /// Pairs whose difference is in `low..end`: each x leaves span − x of them.
-    fn below(&self, low: u32, end: u32) -> u64 {
-        let span = u64::from(self.range[1] - self.range[0]) + 1;
-        let (low, count) = (u64::from(low), u64::from(end - low));
-        let sum_of_x = count * low + count * count.saturating_sub(1) / 2;
-        count * span - sum_of_x
     }
 }
 
@@ -196,57 +169,7 @@ impl<const N: usize> Factorial<N> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use rand::SeedableRng;
-
     use super::*;
-
-    #[test]
-    fn pairs_are_numbered_without_gap() {
-        for (range, bins) in [
-            ([0, 99], vec![[1, 4], [5, 16], [17, 50]]),
-            ([1, 10], vec![[1, 2], [3, 5], [6, 9]]),
-            ([7, 8], vec![[1, 1]]),
-            ([0, 361], vec![[300, 361]]),
-        ] {
-            let space = Bins::new(range, &bins).expect("possible");
-            for (bin, [low, high]) in bins.into_iter().enumerate() {
-                let mut seen = BTreeSet::new();
-                for difference in low..=high {
-                    for smaller in range[0]..=range[1] - difference {
-                        seen.insert(space.pair_index(
-                            bin,
-                            Pair {
-                                smaller,
-                                difference,
-                            },
-                        ));
-                    }
-                    assert_eq!(space.find(difference), Some(bin));
-                }
-                assert_eq!(seen, (0..space.pairs(bin)).collect());
-            }
-        }
-    }
-
-    #[test]
-    fn differences_are_uniform_in_their_bin() {
-        let space = Bins::new([0, 99], &[[1, 4], [17, 50]]).expect("possible");
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let mut counts = [0_u32; 100];
-        for _ in 0..34_000 {
-            let pair = space.sample(&mut rng, 1);
-            assert!(pair.smaller + pair.difference <= 99);
-            counts[pair.difference as usize] += 1;
-        }
-        // 1,000 expected each, standard deviation 31.
-        assert!(
-            counts[17..=50].iter().all(|n| (850..1150).contains(n)),
-            "{counts:?}"
-        );
-        assert_eq!(counts[17..=50].iter().sum::<u32>(), 34_000);
-    }
 
     #[test]
     fn cells_survive_their_levels() {
