@@ -14,7 +14,7 @@ use crate::sweep::Compare;
 pub enum Basis {
     /// Each arm at its own chosen value.
     Chosen,
-    /// Both at the same value, whatever was chosen.
+    /// Both at the same value, whatever was chosen: metrics of whole splits.
     Equal,
     /// Each seed at the value that the other seeds choose, so that no seed has a
     /// say in the value at which it is measured.
@@ -148,7 +148,12 @@ pub(super) fn build(
                 })
             });
             let Some(twin) = twin else { continue };
-            for id in cell.summaries.keys().filter(|id| id.split != "train") {
+            // At every value that both have: of whole splits alone. Strata, layers
+            // and heads at all of them would be most of a large sweep's rows, and
+            // nobody's question.
+            let asked =
+                |id: &&MetricId| id.split != "train" && (basis == Basis::Chosen || id.is_whole());
+            for id in cell.summaries.keys().filter(asked) {
                 let mut comparison = compare(cell, twin, id, basis, confidence);
                 if basis == Basis::Chosen && id == headline {
                     comparison.family = Family::Confirmatory;

@@ -8,6 +8,12 @@ use crate::aggregate::{Analysis, Comparison, Reach};
 
 /// The question that the sweep asks.
 pub(super) fn question(a: &Analysis) -> String {
+    if a.verdict.is_some() {
+        return "Does fine-tuning reuse the computation that pretraining gave the network, above \
+                all in late layers, or does it build what the same network builds from scratch? \
+                And does the network decide better for it?"
+            .to_owned();
+    }
     if a.compare.arms == "init" && a.baseline.as_deref() == Some("scratch") {
         "Does the network that starts from pretrained weights decide by context better than the \
          same network trained from scratch, and does it learn sooner?"

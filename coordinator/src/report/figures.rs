@@ -11,6 +11,8 @@ const FURTHER_CURVES: [&str; 2] = ["accuracy", "nll"];
 /// The part of the page that a figure stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
+    /// The verdict.
+    Verdict,
     /// The twins of each seed.
     Seeds,
     /// Learning.
@@ -31,6 +33,7 @@ pub(super) fn all(a: &Analysis) -> Vec<Named> {
     let mut add = |part, name: String, figure: Option<Figure>| {
         figures.extend(figure.map(|f| (part, name, f)));
     };
+    add(Part::Verdict, "reuse".to_owned(), figure::reuse(a, &styles));
     add(
         Part::Seeds,
         "paired_dots".to_owned(),

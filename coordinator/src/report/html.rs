@@ -71,24 +71,8 @@ pub(super) fn html(a: &Analysis, results: &SweepResults) -> String {
 }
 
 /// The parts that depend on the sweep and its results alone.
-fn sections(a: &Analysis, results: &SweepResults) -> Vec<(&'static str, &'static str, Markup)> {
-    let mut sections = vec![(
-        "results",
-        "Results",
-        html! {
-            (table(&tables::surface(a)))
-            (table(&tables::differences(a)))
-            (table(&tables::equivalence(a)))
-            (table(&tables::leave_one_out(a)))
-        },
-    )];
-    if a.verdict.is_some() {
-        let content = html! {
-            (table(&tables::verdict(a)))
-            (table(&tables::reuse(a)))
-        };
-        sections.insert(0, ("verdict", "The verdict", content));
-    }
+fn sections(a: &Analysis, sweep: &SweepResults) -> Vec<(&'static str, &'static str, Markup)> {
+    let mut sections = Vec::new();
     let drawn = figures::all(a);
     let of = |part: Part| {
         drawn
@@ -109,6 +93,20 @@ fn sections(a: &Analysis, results: &SweepResults) -> Vec<(&'static str, &'static
             sections.push((id, title, content));
         }
     };
+    if a.verdict.is_some() {
+        let tables = html! {
+            (table(&tables::verdict(a)))
+            (table(&tables::reuse(a)))
+        };
+        part("verdict", "The verdict", of(Part::Verdict), tables);
+    }
+    let results = html! {
+        (table(&tables::surface(a)))
+        (table(&tables::differences(a)))
+        (table(&tables::equivalence(a)))
+        (table(&tables::leave_one_out(a)))
+    };
+    part("results", "Results", Vec::new(), results);
     part("seeds", "The twins of each seed", of(Part::Seeds), html! {});
     let steps = table(&tables::reach(a));
     part("learning", "Learning", of(Part::Learning), steps);
@@ -130,7 +128,7 @@ fn sections(a: &Analysis, results: &SweepResults) -> Vec<(&'static str, &'static
     sections.push((
         "sweep",
         "The sweep",
-        html! { pre { code { (results.yaml) } } },
+        html! { pre { code { (sweep.yaml) } } },
     ));
     sections
 }
@@ -167,6 +165,8 @@ fn table(t: &Table) -> Markup {
             .is_some_and(|c| c.numeric)
             .then_some("number")
     };
+    // Cells are kept on one line, as far as that is one that fits.
+    let long = |cell: &str| (cell.chars().count() > 48).then_some("long");
     html! {
         figure.table {
             figcaption.title { (t.title) }
@@ -178,7 +178,7 @@ fn table(t: &Table) -> Markup {
                     @for section in &t.sections {
                         tbody { @for row in section { tr {
                             @for (i, cell) in row.iter().enumerate() {
-                                td class=[class(i)] { (cell) }
+                                td class=[class(i).or(long(cell))] { (cell) }
                             }
                         } } }
                     }

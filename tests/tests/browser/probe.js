@@ -35,6 +35,12 @@ function look() {
       said.push(`<${e.tagName.toLowerCase()}> "${e.textContent.trim().slice(0, 60)}" is wider than the page`);
     }
   });
+  // On a narrow screen a wide table is scrolled; on a wide one, and on paper, it fits.
+  document.querySelectorAll(".scroll").forEach((e) => {
+    if (window.innerWidth >= 1000 && e.scrollWidth > e.clientWidth + 1) {
+      said.push(`"${e.textContent.trim().slice(0, 40)}" is cut off: ${e.scrollWidth} in ${e.clientWidth}`);
+    }
+  });
   if (document.documentElement.scrollWidth > document.documentElement.clientWidth + 1) {
     said.push(`the page is ${document.documentElement.scrollWidth} wide in a window of ${document.documentElement.clientWidth}`);
   }

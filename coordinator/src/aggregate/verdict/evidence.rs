@@ -79,6 +79,9 @@ pub(super) fn layers(
     when: When,
 ) -> Layers {
     let mut layers = Layers::default();
+    if depth == 0 {
+        return layers;
+    }
     for (seed, run) in done(runs, cell) {
         let mut leave_out = |why: String| layers.left_out.push(Unused { seed, why });
         let step = match step(run, split, when) {
@@ -100,7 +103,7 @@ pub(super) fn layers(
         };
         let (Some(reversion), Some(ablation)) = (of("reversion.block"), of("ablation.block"))
         else {
-            leave_out(format!("{}: not inspected at step {step}", cell.arm));
+            leave_out(format!("{}: not inspected there", cell.arm));
             continue;
         };
         let missing =

@@ -43,8 +43,12 @@ pub(in crate::aggregate) fn judge(
     let asked = |block: &&Point| {
         let arms = [FINE_TUNED, FROM_SCRATCH].map(|arm| of(block, arm));
         let inspected = arms.into_iter().flatten().any(|c| depth(&runs, c) > 0);
-        let redone = |c: &&Cell| &&c.block == block && c.arm.starts_with("reinit_");
-        inspected || cells.iter().any(|c| redone(&c))
+        let redone = |edge: &str| {
+            let name = format!("reinit_{edge}_");
+            let here = |c: &&Cell| &&c.block == block && c.arm.starts_with(&name);
+            cells.iter().any(|c| here(&c))
+        };
+        inspected || (redone("first") && redone("last"))
     };
     let block = cells
         .iter()

@@ -10,6 +10,7 @@ mod forest;
 mod frame;
 mod labels;
 mod psychometric;
+mod reuse;
 mod scale;
 mod splits;
 mod style;
@@ -22,6 +23,7 @@ pub(super) use efficiency::sample_efficiency;
 pub(super) use forest::forest;
 pub(super) use psychometric::psychometric;
 pub(super) use splits::splits;
+pub(super) use reuse::reuse;
 pub(super) use style::Styles;
 pub(super) use surface::surface;
 

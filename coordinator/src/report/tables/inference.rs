@@ -1,6 +1,8 @@
 //! What rests on more than one mean: the verdict, reuse by layer, equivalence,
 //! selection without each seed, looks.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::super::format::{number, or_na, p_value, sentence, signed, signed_with_interval, words};
 use super::super::table::Table;
 use super::{block_labels, with_block_axes};
@@ -38,7 +40,8 @@ fn condition(c: &Condition) -> Vec<String> {
         }
         (e, _) => or_na(e, signed),
     };
-    let n = match c.left_out.len() {
+    let lost: BTreeSet<u64> = c.left_out.iter().map(|u| u.seed).collect();
+    let n = match lost.len() {
         0 => c.n.to_string(),
         out => format!("{} of {}", c.n, c.n + out),
     };
@@ -70,22 +73,23 @@ fn verdict_note(a: &Analysis) -> String {
             methods.join(", ").replace('_', " ")
         ));
     }
-    let mut left_out: Vec<String> = Vec::new();
     for judgement in &v.judgements {
+        // One clause for each reason, with its seeds.
+        let mut reasons: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
         for unused in judgement.conditions.iter().flat_map(|c| &c.left_out) {
-            let text = format!(
-                "{}, seed {} ({})",
-                judgement.when.words(),
-                unused.seed,
-                unused.why
-            );
-            if !left_out.contains(&text) {
-                left_out.push(text);
-            }
+            reasons.entry(&unused.why).or_default().insert(unused.seed);
         }
-    }
-    if !left_out.is_empty() {
-        note.push_str(&format!(" Left out: {}.", left_out.join("; ")));
+        let clauses: Vec<String> = reasons
+            .into_iter()
+            .map(|(why, seeds)| {
+                let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+                format!("{why} (seed {})", seeds.join(", "))
+            })
+            .collect();
+        if !clauses.is_empty() {
+            let words = judgement.when.words();
+            note.push_str(&format!(" Left out {words}: {}.", clauses.join("; ")));
+        }
     }
     if v.exploratory {
         note.push_str(" Exploratory: fewer than 6 seeds.");
