@@ -24,8 +24,13 @@ pub(super) fn splits(a: &Analysis) -> Table {
         table = table.number(format!("arm − {baseline}")).number("p");
     }
     table = table.number("n");
+    let cells: Vec<&Cell> = a
+        .blocks()
+        .into_iter()
+        .flat_map(|block| a.chosen().filter(move |c| &c.block == block))
+        .collect();
     for split in &splits {
-        let rows = a.chosen().filter_map(|cell| {
+        let rows = cells.iter().filter_map(|cell| {
             let metric = a.measure_of(&cell.block);
             let summary = cell.summary(split, metric)?;
             let mut row = vec![split.clone(), cell.arm.clone()];

@@ -2,7 +2,7 @@
 
 use super::Figure;
 use super::curves::{at_chosen, bounds, floor_labels};
-use super::frame::Frame;
+use super::frame::{Frame, aside};
 use super::labels::{self, Label};
 use super::scale::{Scale, round_domain};
 use super::style::Styles;
@@ -126,7 +126,7 @@ fn panel(svg: &mut Svg, frame: Frame, a: &Analysis, styles: &Styles, here: &[&Ef
     let mut marks = Vec::new();
     for (k, (e, curve)) in curves.iter().enumerate() {
         let style = styles.of(&e.arm);
-        let aside = (k as f64 - (curves.len() - 1) as f64 / 2.0) * 9.0;
+        let aside = aside(k, curves.len(), 30.0);
         let mean = |(size, s): &(TrainSet, &crate::aggregate::Summary)| {
             let e = s.estimate.as_ref()?;
             Some((at(*size) + aside, y.at(e.mean)))

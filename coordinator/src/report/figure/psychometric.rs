@@ -3,7 +3,7 @@
 
 use super::Figure;
 use super::curves::at_chosen;
-use super::frame::Frame;
+use super::frame::{Frame, aside};
 use super::labels::{self, Label};
 use super::scale::Scale;
 use super::style::{GRID, Styles};
@@ -168,8 +168,7 @@ fn draw(
     let mut ends = Vec::new();
     for (k, c) in curves.iter().enumerate() {
         let style = styles.of(&c.arm);
-        // Arms stand beside each other so that intervals don't lie upon each other.
-        let aside = (k as f64 - (curves.len() - 1) as f64 / 2.0) * 5.0;
+        let aside = aside(k, curves.len(), 8.0);
         let line: Vec<_> = c
             .points
             .iter()

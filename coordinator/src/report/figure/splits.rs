@@ -29,6 +29,7 @@ pub(in super::super) fn splits(a: &Analysis, styles: &Styles) -> Option<Figure> 
     let blocks = a.blocks();
     let mut svg = Svg::new(WIDTH, blocks.len() as f64 * PANEL);
     let mut seeds = Vec::new();
+    let domain = domain(a, &splits);
     for (i, block) in blocks.iter().enumerate() {
         let frame = Frame {
             left: LEFT,
@@ -58,11 +59,7 @@ pub(in super::super) fn splits(a: &Analysis, styles: &Styles) -> Option<Figure> 
                     .map(move |f| (at, f.range.1))
             })
             .collect();
-        let values = shown
-            .iter()
-            .flat_map(|(_, _, s)| s.values.iter().map(|v| v.1))
-            .chain(floors.iter().map(|f| f.1));
-        let y = Scale::linear(round_domain(values, bounds(metric)), frame.upwards());
+        let y = Scale::linear(domain, frame.upwards());
         frame.y_axis(&mut svg, &y, &words(metric));
         frame.x_axis(&mut svg, &[], "");
         let room = (frame.right - frame.left) / splits.len() as f64;
@@ -130,6 +127,24 @@ pub(in super::super) fn splits(a: &Analysis, styles: &Styles) -> Option<Figure> 
             at_chosen(a)
         ),
     })
+}
+
+/// One scale for all panels, so that they compare.
+fn domain(a: &Analysis, splits: &[String]) -> (f64, f64) {
+    let mut values = Vec::new();
+    for cell in a.chosen() {
+        let metric = a.measure_of(&cell.block);
+        for split in splits {
+            let summary = cell.summary(split, metric);
+            values.extend(
+                summary
+                    .into_iter()
+                    .flat_map(|s| s.values.iter().map(|v| v.1)),
+            );
+            values.extend(a.floors_of(&cell.block, split, metric).map(|f| f.range.1));
+        }
+    }
+    round_domain(values, bounds(&a.primary))
 }
 
 /// "test_range_near" as "test" over "range near".
