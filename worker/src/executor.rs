@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use seedbed_proto::convert::id;
-use seedbed_proto::job::{JobSpec, Ops, Pretrain, Work};
+use seedbed_proto::job::{JobSpec, Pretrain, Work};
 use seedbed_proto::result::FailureReason;
 use seedbed_proto::{BlobDigest, v1};
 use tokio_util::sync::CancellationToken;

@@ -25,7 +25,7 @@ pub async fn aggregate(
         outputs::check_writable(out)?;
     }
     let reach = Reach::new(args, &global.state).await?;
-    let outcome = write(&reach, &name, out, global).await;
+    let outcome = write(&reach, &name, out, exports, global).await;
     reach.close().await;
     outcome
 }
@@ -34,6 +34,7 @@ async fn write(
     reach: &Reach,
     name: &str,
     out: Option<&Path>,
+    exports: &[Export],
     global: &Global,
 ) -> anyhow::Result<Verdict> {
     let results = reach.results(name).await?;

@@ -116,8 +116,8 @@ fn sections(a: &Analysis, sweep: &SweepResults) -> Vec<(&'static str, &'static s
     let looks = table(&tables::looks(a));
     part("looks", "How many seeds", Vec::new(), looks);
     let asked = html! {
-        (table(&inspections::table(results, a)))
-        (table(&inspections::notes(results, a)))
+        (table(&inspections::table(sweep, a)))
+        (table(&inspections::notes(sweep, a)))
     };
     part(
         "mechanisms",

@@ -249,9 +249,9 @@ impl Pairs {
                 hasher.update(&a.max(b).to_le_bytes());
             }
             None => {
-                let item = kind.item(of);
-                hasher.update(&(item.group as u64).to_le_bytes());
-                hasher.update(&item.index.to_le_bytes());
+                for number in kind.ordered(of)[..kind.space().dimensions].as_flattened() {
+                    hasher.update(&number.to_le_bytes());
+                }
             }
         }
         let hash = hasher.finalize();
