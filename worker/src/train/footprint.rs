@@ -104,7 +104,7 @@ impl Footprint {
         // between which they lie.
         let (numerator, denominator) = match sum {
             0 => (11, 10),
-            _ => (5, 4),
+            _ => (3, 2),
         };
         let kept = self.sequence * u64::from(micro_batch) * numerator / denominator;
         let step = self.step + sum + kept;

@@ -215,7 +215,7 @@ fn the_count_is_near_the_measured_peak() {
         let names = trainable(&config(), &case.frozen, false).expect("fits");
         let counted = footprint(case, &names).bytes(case.engine.micro_batch);
         let ratio = counted as f64 / measured as f64;
-        all_near &= (0.9..=1.35).contains(&ratio);
+        all_near &= (0.85..=1.4).contains(&ratio);
         report += &format!(
             "{ratio:.2}: {} counted, {} measured, {case:?}\n",
             words(counted),
