@@ -19,11 +19,33 @@ pub(in crate::ops) fn add_columns(sums: &mut [f32], x: &[f32]) {
     let width = sums.len();
     sums.par_chunks_mut(COLUMNS)
         .enumerate()
-        .for_each(|(i, sums)| {
-            for row in x.chunks_exact(width) {
-                add_to(sums, &row[i * COLUMNS..][..sums.len()]);
+        .for_each(|(i, sums)| add_rows(sums, &x[(i * COLUMNS).min(x.len())..], width));
+}
+
+dispatch! {
+    /// sum += the beginning of each row, for rows that begin `row` apart.
+    pub fn add_rows(sum: &mut [f32], rows: &[f32], row: usize) = added;
+}
+
+/// Rows that are added at once: the sums are read and written once for all.
+const AT_ONCE: usize = 4;
+
+#[inline(always)]
+fn added<const FMA: bool>(sum: &mut [f32], rows: &[f32], row: usize) {
+    let width = sum.len();
+    for group in rows.chunks(row * AT_ONCE) {
+        if group.len() >= row * (AT_ONCE - 1) + width {
+            let [a, b, c, d] = [0, 1, 2, 3].map(|r| &group[r * row..][..width]);
+            let pairs = sum.iter_mut().zip(a).zip(b).zip(c).zip(d);
+            for ((((sum, a), b), c), d) in pairs {
+                *sum = *sum + a + b + c + d;
             }
-        });
+        } else {
+            for one in group.chunks(row).filter(|one| one.len() >= width) {
+                add::<FMA>(sum, &one[..width]);
+            }
+        }
+    }
 }
 
 dispatch! {
