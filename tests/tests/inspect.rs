@@ -1,6 +1,7 @@
 //! From training over the selection to questions about the networks, with a
 //! coordinator that is killed between the two.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use seedbed_tests::answer::assert_same_answer;
 use seedbed_tests::{Process, base, free_port, programs, run, tree, wait_for};
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(600);
 const QUESTIONS: [&str; 8] = [
     "patching",
     "reversion",
@@ -59,8 +60,10 @@ fn status(folder: &Path, url: &str) -> Option<Value> {
     serde_json::from_str(&answer.stdout).ok()
 }
 
-/// The rows of a CSV file, by column.
-fn rows(file: &Path) -> Vec<std::collections::BTreeMap<String, String>> {
+/// A row of a CSV file, by column. What is quoted may be cut: nothing here reads it.
+type Row = BTreeMap<String, String>;
+
+fn rows(file: &Path) -> Vec<Row> {
     let text = fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     let mut lines = text.lines();
     let head: Vec<&str> = lines.next().expect("a head").split(',').collect();
@@ -99,10 +102,20 @@ fn networks_are_inspected_once_the_selection_is_on_record_whatever_is_killed() {
     let numbers = rows(&out.join("mechanisms.csv"));
     for question in QUESTIONS {
         for arm in ["pretrained", "scratch"] {
-            let found = numbers.iter().any(|row| {
-                row["question"] == question && row["arm"] == arm && !row["value"].is_empty()
-            });
-            assert!(found, "{question} of {arm} has no number");
+            let of = |row: &&Row| row["question"] == question && row["arm"] == arm;
+            let measured = numbers
+                .iter()
+                .filter(of)
+                .any(|row| !row["value"].is_empty());
+            // So short a training may leave a quantity undefined: that is said.
+            let said = inspections
+                .iter()
+                .filter(of)
+                .any(|row| !row["notes"].is_empty());
+            assert!(
+                measured || said,
+                "{question} of {arm} has neither number nor reason"
+            );
         }
     }
     let page = fs::read_to_string(out.join("report.html")).expect("written");
