@@ -188,9 +188,9 @@ pub fn variances(x: &Matrix<f32>, masks: &Matrix<f32>) -> Matrix<f64> {
         }
     }
     let [sums, mut squares] = sums;
-    for set in 0..sets {
+    for (set, count) in counts.into_iter().enumerate() {
         for (square, sum) in squares.row_mut(set).iter_mut().zip(sums.row(set)) {
-            let (mean, size) = (sum / counts[set], *square / counts[set]);
+            let (mean, size) = (sum / count, *square / count);
             // Columns have mean 0 over all rows: nothing cancels but in a column that
             // varies in other rows only.
             let variance = size - mean * mean;

@@ -202,13 +202,9 @@ pub fn axes(depths: &[Depth], components_max: usize) -> Result<Axes, Undefined> 
         let trajectory = product(means.view(), axes.t()); // (C, P)
         let total = spread(means);
         let along = column_spreads(&trajectory);
-        for v in 0..p {
+        for (v, along) in along.into_iter().enumerate() {
             encoding.row_mut(t)[v] = dot(axes.row(v), beta.row(v));
-            variance.row_mut(t)[v] = if total > 0.0 {
-                along[v] / total
-            } else {
-                f64::NAN
-            };
+            variance.row_mut(t)[v] = if total > 0.0 { along / total } else { f64::NAN };
         }
         trajectories.push(trajectory);
     }

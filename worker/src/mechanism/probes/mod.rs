@@ -42,6 +42,8 @@ use variables::{FOLDS, Name, Variables};
 type Result<T> = std::result::Result<T, MechanismError>;
 /// A score, or why there is none.
 type Score = std::result::Result<f64, Undefined>;
+/// The probes of all variables.
+type Probes = Vec<std::result::Result<Probe, Undefined>>;
 
 /// Answers [`Question::Probes`](seedbed_proto::job::Question::Probes).
 ///
@@ -156,10 +158,7 @@ impl Here<'_, '_> {
     }
 
     /// Cross-validated probes of one network.
-    fn probes(
-        &mut self,
-        x: &Matrix<f32>,
-    ) -> Result<(Option<Design>, Vec<std::result::Result<Probe, Undefined>>)> {
+    fn probes(&mut self, x: &Matrix<f32>) -> Result<(Option<Design>, Probes)> {
         let Variables {
             splits, targets, ..
         } = self.variables;
