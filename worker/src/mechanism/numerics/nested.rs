@@ -434,9 +434,9 @@ mod tests {
         let mut x = random(N, 40, 1);
         let labels = classes(|row| row * row % 7 < 3);
         let direction = random(1, 40, 2);
-        for row in 0..N {
+        for (row, label) in labels.iter().enumerate() {
             for (v, w) in x.row_mut(row).iter_mut().zip(&direction.data) {
-                *v += 3.0 * (labels[row] - 0.5) * w;
+                *v += 3.0 * (label - 0.5) * w;
             }
         }
         let found = probe(&x, Family::Logistic, &labels).expect("decoded");
