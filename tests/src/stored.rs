@@ -56,6 +56,7 @@ pub async fn fill(
         name: sweep.name.clone(),
         yaml: yaml.to_owned(),
         files: BTreeMap::new(),
+        inspects: sweep.inspect.is_some(),
     };
     let now = Micros(1_767_225_600_000_000);
     let jobs: Vec<NewJob> = jobs.collect();

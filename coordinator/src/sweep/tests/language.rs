@@ -451,7 +451,7 @@ fn task(rest: &str) -> job::Task {
     let [job] = &jobs[..] else { panic!("{jobs:?}") };
     match &job.spec.work {
         Work::Train(train) => train.task.clone(),
-        Work::Pretrain(_) => panic!("{job:?}"),
+        Work::Pretrain(_) | Work::Inspect(_) => panic!("{job:?}"),
     }
 }
 
