@@ -94,7 +94,7 @@ fn judge(task: &str, text: &str) -> bool {
                 if cue == "A" {
                     right > left
                 } else {
-                    right % 2 == 0
+                    right.is_multiple_of(2)
                 }
             };
             // The example is right too.
