@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{LISTEN_DEFAULT, ServeOptions};
+use crate::report::Export;
 
 mod dispatch;
 
@@ -232,6 +233,9 @@ pub enum Command {
         /// Folder of the results [default: results/NAME]
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
+        /// Also write the runs for other programs, below the results
+        #[arg(long, value_enum, value_delimiter = ',', value_name = "PROGRAM,…")]
+        export: Vec<Export>,
         #[command(flatten)]
         client: ClientArgs,
     },

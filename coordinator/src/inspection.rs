@@ -34,6 +34,37 @@ pub const AT: &str = "at";
 /// See [`QUESTION`].
 pub const STEP: &str = "step";
 
+/// How the names of what inspect jobs measure begin.
+const MECHANISMS: [&str; 13] = [
+    "ablation",
+    "attention",
+    "cka",
+    "dla",
+    "drift",
+    "interpolation",
+    "lens",
+    "patching",
+    "probe",
+    "reversion",
+    "rsa",
+    "tdr",
+    "transplant",
+];
+
+/// Whether a metric of this name was found inside a network.
+///
+/// ```
+/// use seedbed_coordinator::inspection::is_mechanism;
+///
+/// assert!(is_mechanism("patching.cue.denoising.z"));
+/// assert!(!is_mechanism("incongruent_accuracy"));
+/// assert!(!is_mechanism("floor.sum.accuracy"));
+/// ```
+pub fn is_mechanism(name: &str) -> bool {
+    let first = name.split('.').next().unwrap_or_default();
+    name.contains('.') && MECHANISMS.contains(&first)
+}
+
 /// A run with what its job was.
 struct Known<'a> {
     run: &'a Run,

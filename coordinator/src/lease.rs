@@ -84,6 +84,7 @@ impl Requirement {
         let dtype = match spec.engine.dtype {
             Dtype::F32 => "f32",
             Dtype::Bf16 => "bf16",
+            Dtype::Tf32 => "tf32",
         };
         Self::engine(device, ops, dtype)
     }
@@ -107,7 +108,7 @@ pub struct Capability {
     pub device: String,
     /// "fused", "composite".
     pub ops: Vec<String>,
-    /// "f32", "bf16".
+    /// "f32", "bf16", "tf32".
     pub dtypes: Vec<String>,
     /// Processor model and cache sizes.
     pub cpu_fingerprint: String,

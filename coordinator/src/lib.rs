@@ -9,6 +9,7 @@ pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod growth;
 pub mod inspection;
 pub mod lease;
 pub mod lifecycle;

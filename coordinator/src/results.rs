@@ -3,6 +3,7 @@
 //! It is read from the store, or from a running coordinator over gRPC, and it is
 //! the same value either way.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use seedbed_proto::result::{Artifact, FailureReason, JobPhase, Metric, Note, Provenance};
@@ -43,7 +44,11 @@ pub struct SweepResults {
 impl SweepResults {
     /// The same with what was found inside each run's networks among its metrics,
     /// under the step of the weights.
-    pub fn answered(&self) -> Self {
+    pub fn answered(&self) -> Cow<'_, Self> {
+        if self.inspections.is_empty() {
+            // A large sweep's results fit into memory once.
+            return Cow::Borrowed(self);
+        }
         let mut answered = self.clone();
         let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let text = |point: &Point| Value::from_iter(point.clone()).to_string();
@@ -58,7 +63,7 @@ impl SweepResults {
                 answered.runs[*place].metrics.extend(metrics);
             }
         }
-        answered
+        Cow::Owned(answered)
     }
 }
 
@@ -110,6 +115,9 @@ pub struct Choice {
     pub seeds: Vec<u64>,
     /// The winner is at an end of a grid of several values.
     pub at_edge: bool,
+    /// Seeds without which another value wins, and which.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub without: BTreeMap<u64, Value>,
 }
 
 /// One attempt at one job.

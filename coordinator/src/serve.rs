@@ -157,6 +157,7 @@ impl Server {
             stop.clone(),
         ));
         let running = coordinator.welcome_back().await?;
+        coordinator.learn_growth().await?;
         let router = router(&coordinator, tls, tokens, options).await?;
         let serving = tokio::spawn(router.serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),
@@ -256,6 +257,7 @@ async fn expire(coordinator: Arc<Coordinator>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {
                 coordinator.expire().await;
+                coordinator.grow_all().await;
                 coordinator.follow_up().await;
             }
         }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::{ArtifactError, Artifacts};
 use crate::clock::{Clock, Micros};
+use crate::growth::Growth;
 use crate::results::SweepResults;
 use crate::rpc::{RpcError, convert};
 use crate::settle::settle;
@@ -46,6 +47,8 @@ pub struct Coordinator {
     progress: watch::Sender<u64>,
     /// The one sweep whose jobs are handed out, if it is one.
     only: OnceLock<SweepId>,
+    /// Sweeps that add seeds by themselves.
+    growth: Growth,
     drain: CancellationToken,
     stop: CancellationToken,
 }
@@ -68,6 +71,7 @@ impl Coordinator {
             heartbeat_secs: heartbeat.as_secs_f64(),
             progress: watch::Sender::new(0),
             only: OnceLock::new(),
+            growth: Growth::default(),
             drain: CancellationToken::new(),
             stop,
         }
@@ -122,6 +126,15 @@ impl Coordinator {
         request: v1::AcquireRequest,
     ) -> Result<v1::AcquireResponse, RpcError> {
         let worker = id("worker_id", &request.worker_id)?;
+        if request.answer_lost {
+            let held: Result<Vec<_>, _> = (request.held_tokens.iter())
+                .map(|token| id("held_tokens", token))
+                .collect();
+            let jobs = self.store.release_unheld(worker, held?, self.now()).await?;
+            if jobs > 0 {
+                tracing::info!(%worker, jobs, "the worker never heard of its lease");
+            }
+        }
         let wait = Duration::try_from_secs_f64(request.wait_secs).unwrap_or_default();
         let deadline = tokio::time::sleep(wait.min(WAIT_MAX));
         tokio::pin!(deadline);
@@ -303,6 +316,7 @@ impl Coordinator {
         };
         let (name, submitted) =
             submission::submit(&self.store, &self.artifacts, submission, self.now()).await?;
+        self.growth.note(&*self.store, submitted.sweep).await?;
         tracing::info!(
             sweep = name,
             jobs = submitted.jobs,
@@ -326,8 +340,24 @@ impl Coordinator {
     pub async fn status(&self, sweep: &str) -> Result<v1::SweepStatus, RpcError> {
         self.ask_questions(Some(sweep)).await?;
         let workers = self.live_workers().await?;
-        let status = self.store.status(sweep).await?;
-        Ok(convert::status(status, workers))
+        let mut status = self.store.status(sweep).await?;
+        // Before anybody sees it as settled.
+        if status.counts.unsettled() == 0 && self.grow(status.id).await? {
+            status = self.store.status(sweep).await?;
+        }
+        let replication = self.growth.state(&*self.store, status.id).await?;
+        Ok(v1::SweepStatus {
+            replication,
+            ..convert::status(status, workers)
+        })
+    }
+
+    /// Adds a block of seeds to a sweep that has settled and needs one.
+    async fn grow(&self, sweep: SweepId) -> Result<bool, RpcError> {
+        let now = self.now();
+        self.growth
+            .advance(&self.store, &self.artifacts, sweep, now)
+            .await
     }
 
     pub(crate) async fn list(&self) -> Result<Vec<v1::SweepStatus>, RpcError> {
@@ -428,6 +458,21 @@ impl Coordinator {
                 }
             }
             Err(error) => tracing::error!(%error, "leases could not be expired"),
+        }
+    }
+
+    /// Learns which sweeps add seeds by themselves; from then on they do.
+    pub(crate) async fn learn_growth(&self) -> Result<(), RpcError> {
+        self.growth.learn(&*self.store).await
+    }
+
+    /// Adds seeds to sweeps that have settled and need them, though nobody asks
+    /// where they stand.
+    pub(crate) async fn grow_all(&self) {
+        for sweep in self.growth.all().await {
+            if let Err(error) = self.grow(sweep).await {
+                tracing::error!(%sweep, %error, "seeds could not be added");
+            }
         }
     }
 

@@ -46,6 +46,10 @@ pub async fn settle(
     let id = store.sweep_id(sweep).await?.to_string();
     let results = store.results(&id).await?;
     let file = sweep::parse(&results.name, &results.yaml)?;
+    if aggregate::replication::next_size(&results, &file.compare).is_some() {
+        // Seeds are still to come: no choice yet, and tests stay sealed.
+        return Ok(results);
+    }
     let Some(selection) = aggregate::select(&results, &file.compare) else {
         let settled = results.runs.iter().all(|run| run.phase.is_settled());
         if settled && file.inspect.is_some() {
@@ -59,6 +63,8 @@ pub async fn settle(
     let listed = list_questions(store, &id, &file, &results, &recorded, now).await?;
     let dropped = drop_weights(store, &id, &file, &results, &recorded).await?;
     if sealed || listed || dropped > 0 {
+        // A large sweep's results fit into memory once.
+        drop(results);
         return Ok(store.results(&id).await?);
     }
     Ok(results)

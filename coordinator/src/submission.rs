@@ -8,6 +8,7 @@ use seedbed_proto::result::Artifact;
 
 use crate::artifacts::Artifacts;
 use crate::clock::Micros;
+use crate::growth;
 use crate::rpc::RpcError;
 use crate::store::{NewJob, NewJobs, NewSweep, Store, StoreError, Submitted};
 use crate::sweep::{self, Files, Role, Sweep};
@@ -29,13 +30,34 @@ pub struct Submission {
 
 /// Validates, expands and stores; all or nothing. Answers with the sweep's name,
 /// too.
+///
+/// A sweep that adds seeds by itself keeps those that it has.
 pub async fn submit(
     store: &Arc<dyn Store>,
     artifacts: &Artifacts,
     submission: Submission,
     now: Micros,
 ) -> Result<(String, Submitted), RpcError> {
+    submit_with(store, artifacts, submission, None, now).await
+}
+
+/// The same with this many seeds, if a number is given.
+pub(crate) async fn submit_with(
+    store: &Arc<dyn Store>,
+    artifacts: &Artifacts,
+    submission: Submission,
+    size: Option<u64>,
+    now: Micros,
+) -> Result<(String, Submitted), RpcError> {
     let sweep = sweep::parse(&submission.file_name, &submission.yaml)?;
+    let size = match (size, &sweep.compare.until) {
+        (None, Some(_)) => grown_to(&**store, &sweep).await?,
+        (size, _) => size,
+    };
+    let sweep = match size {
+        Some(size) => sweep.grown(size),
+        None => sweep,
+    };
     let digests = submission.files.values().map(|file| file.digest).collect();
     let missing = artifacts.missing(digests, now).await?;
     if !missing.is_empty() {
@@ -64,6 +86,15 @@ pub async fn submit(
     };
     let submitted = store.submit_sweep(new, expanded(sweep, files), now).await?;
     Ok((name, submitted))
+}
+
+/// How many seeds a sweep of this name has grown to; none if there is none.
+async fn grown_to(store: &dyn Store, sweep: &Sweep) -> Result<Option<u64>, RpcError> {
+    match store.results(&sweep.name).await {
+        Ok(results) => Ok(Some(growth::listed(sweep, &results))),
+        Err(StoreError::UnknownSweep(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The jobs, expanded on a thread of its own while they are stored.

@@ -11,6 +11,7 @@ pub mod ids;
 pub mod job;
 pub mod result;
 pub mod seed;
+pub mod task;
 
 /// Generated from `seedbed/v1/*.proto`.
 #[allow(missing_docs, clippy::all)]

@@ -37,8 +37,10 @@ class Trainer:
 
     def __init__(self, command, options, threads):
         env = dict(os.environ)
-        for name in ("RAYON", "CANDLE", "OMP", "MKL"):
+        for name in ("RAYON", "OMP", "MKL"):
             env[f"{name}_NUM_THREADS"] = str(threads)
+        # As the worker does: the tensor library's own pool would spin beside ours.
+        env["CANDLE_NUM_THREADS"] = "1"
         arguments = [f"{key}={value}" for key, value in options.items()]
         self.process = subprocess.Popen(
             [*command, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env

@@ -8,7 +8,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+pub mod answer;
 pub mod base;
+pub mod stored;
 
 /// The two programs, built once per test process with the profile of the tests.
 pub struct Programs {

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 
+use seedbed_proto::job::Shape;
 use seedbed_tests::{
     Finished, Process, base, free_port, programs, repository, run, run_with, tree, wait_for,
 };
@@ -126,6 +127,21 @@ fn a_tokenizer_that_splits_a_slot() {
     }
     fs::write(&file, json.to_string()).expect("writable");
     place.refused(&["token", "color"]);
+}
+
+#[test]
+fn a_job_that_no_machine_can_hold() {
+    let place = Place::new();
+    // A million sequences of this network at once: terabytes.
+    let shape = Shape {
+        layers: 8,
+        heads: 4,
+        width: 256,
+        positions: 64,
+    };
+    base::random(&place.path().join("base"), shape, base::TINY_VOCAB);
+    place.sweep(|text| text.replace("batch: 16", "batch: 1048576"));
+    assert_refused(&place.run(), &["out_of_memory", "micro_batch"]);
 }
 
 #[test]

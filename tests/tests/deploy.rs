@@ -52,7 +52,12 @@ fn every_flag_is_understood() {
 
 #[test]
 fn shell_scripts_are_well_formed() {
-    for file in ["deploy/slurm/worker.sbatch", "tests/run", ".ci/run"] {
+    for file in [
+        "deploy/slurm/worker.sbatch",
+        "tests/run",
+        "tests/cuda/bin/nvcc",
+        ".ci/run",
+    ] {
         let status = std::process::Command::new("bash")
             .args(["-n", file])
             .current_dir(repository())

@@ -2,10 +2,11 @@
 //! the answer is the same to the byte.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use seedbed_tests::{Process, base, free_port, programs, run, tree, wait_for};
+use seedbed_tests::answer::assert_same_answer;
+use seedbed_tests::{Process, base, free_port, programs, run, wait_for};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(240);
@@ -62,8 +63,14 @@ fn worker(folder: &Path, name: &str, url: &str) -> Process {
 /// Steps of a job. Progress is told once a second, so that a job must take several.
 const STEPS: u32 = 1600;
 
-/// Waits until some job is in the midst of its steps; the step it has reached.
+/// Waits until a job of any worker is in the midst of its steps; the step it has
+/// reached.
 fn mid_job(folder: &Path, url: &str) -> u64 {
+    mid_job_of(folder, url, |_| true)
+}
+
+/// Waits until a job of one of these workers is in the midst of its steps.
+fn mid_job_of(folder: &Path, url: &str, wanted: impl Fn(&str) -> bool) -> u64 {
     wait_for("job under way", LIMIT, || {
         let status = status(folder, url)?;
         let left = ["blocked", "pending", "running"].map(|phase| status["jobs"][phase].as_u64());
@@ -74,6 +81,7 @@ fn mid_job(folder: &Path, url: &str) -> u64 {
         status["running"]
             .as_array()?
             .iter()
+            .filter(|job| job["worker"].as_str().is_some_and(&wanted))
             .filter_map(|job| {
                 let (step, total) = (job["step"].as_u64()?, job["steps_total"].as_u64()?);
                 (step > 10 && step + 20 < total).then_some(step)
@@ -82,45 +90,14 @@ fn mid_job(folder: &Path, url: &str) -> u64 {
     })
 }
 
-/// The files that are functions of the sweep and its results alone; reports are
-/// cut before their last part, the provenance.
-fn canonical(out: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    tree(out)
-        .into_iter()
-        .filter(|(name, _)| name != Path::new("provenance.json"))
-        .map(|(name, bytes)| {
-            let marker: &[u8] = match name.extension().and_then(|e| e.to_str()) {
-                Some("html") => b"id=\"provenance\"",
-                Some("md") => b"## Provenance",
-                _ => return (name, bytes),
-            };
-            let cut = bytes
-                .windows(marker.len())
-                .position(|w| w == marker)
-                .unwrap_or_else(|| panic!("{}: no provenance", name.display()));
-            (name, bytes[..cut].to_vec())
-        })
-        .collect()
-}
-
-#[track_caller]
-fn assert_same_answer(calm: &Path, other: &Path) {
-    let (calm, other) = (canonical(calm), canonical(other));
-    let names = |files: &[(PathBuf, Vec<u8>)]| -> Vec<PathBuf> {
-        files.iter().map(|(name, _)| name.clone()).collect()
-    };
-    assert!(calm.len() >= 5, "too few result files: {:?}", names(&calm));
-    assert_eq!(names(&calm), names(&other));
-    for ((name, a), (_, b)) in calm.iter().zip(&other) {
-        assert!(a == b, "{} differs", name.display());
-    }
+fn provenance(out: &Path) -> Value {
+    let text = fs::read_to_string(out.join("provenance.json")).expect("written");
+    serde_json::from_str(&text).expect("JSON")
 }
 
 /// How often each outcome stands in the provenance.
 fn outcomes(out: &Path, outcome: &str) -> usize {
-    let text = fs::read_to_string(out.join("provenance.json")).expect("written");
-    let value: Value = serde_json::from_str(&text).expect("JSON");
-    value["attempts"]
+    provenance(out)["attempts"]
         .as_array()
         .expect("a list")
         .iter()
@@ -166,11 +143,11 @@ fn kills_of_workers_and_coordinator_change_nothing() {
     mid_job(place, &url);
     victim.kill9();
     let _heir = worker(place, "heir", &url);
-    mid_job(place, &url);
+    mid_job_of(place, &url, |worker| worker == "heir");
 
     // The coordinator dies while workers train, and comes back.
     let _second = worker(place, "second", &url);
-    mid_job(place, &url);
+    mid_job_of(place, &url, |worker| worker == "second");
     first.kill9();
     std::thread::sleep(Duration::from_secs(2));
     let _again = serve(place, port);
@@ -202,7 +179,8 @@ fn kills_of_workers_and_coordinator_change_nothing() {
     assert_eq!(
         outcomes(&place.join("out"), "lost"),
         1,
-        "only the victim's job was lost"
+        "only the victim's job was lost: {:#}",
+        provenance(&place.join("out"))["attempts"]
     );
 }
 

@@ -20,6 +20,7 @@ use crate::deliver::{Deliverer, Delivery, adopt, deliverer};
 use crate::device::{self, DeviceError};
 use crate::executor::{Executor, Runner};
 use crate::heartbeat::{Heartbeat, Held, Leases};
+use crate::memory;
 use crate::spool::{Entry, Home};
 
 /// Longest wait of one Acquire; a new one follows.
@@ -116,7 +117,7 @@ pub async fn run(
         cause,
     };
     let id = WorkerId::new();
-    let device = device::open(config.device, config.threads)?;
+    let device = device::open(config.device, &config.ops, config.threads)?;
     let client = Client::new(&config.server)?;
     let cache = Cache::open(&config.cache_dir, config.cache_bytes_max).map_err(dir_error)?;
     let (home, left) = Home::open(&config.cache_dir, id, client.url()).map_err(dir_error)?;
@@ -213,6 +214,7 @@ impl Agent {
     async fn pull(&self) -> Result<(), AgentError> {
         let mut idle_since = Instant::now();
         let mut pauses = backoff().build();
+        let mut answer_lost = false;
         loop {
             tokio::select! {
                 () = self.deliverer.fewer_than(UNDELIVERED_MAX) => {}
@@ -226,14 +228,16 @@ impl Agent {
                 tracing::info!("no work for {} s, ending", idle.as_secs());
                 return Ok(());
             }
+            let request = self.acquire_request(idle, answer_lost);
             let answer = tokio::select! {
-                answer = self.client.acquire(self.acquire_request(idle)) => answer,
+                answer = self.client.acquire(request) => answer,
                 () = self.heartbeat.drained(), if self.config.exit_when_drained => {
                     tracing::info!("nothing left to do, ending");
                     return Ok(());
                 }
                 () = self.drain.cancelled() => return Ok(()),
             };
+            answer_lost = matches!(answer, Err(CallError::Unavailable(_)));
             let pause = match answer {
                 Ok(answer) => {
                     pauses = backoff().build();
@@ -274,7 +278,7 @@ impl Agent {
         ended.map_err(|e| self.turned_away(e))
     }
 
-    fn acquire_request(&self, idle: Duration) -> v1::AcquireRequest {
+    fn acquire_request(&self, idle: Duration, answer_lost: bool) -> v1::AcquireRequest {
         let mut wait = ACQUIRE_WAIT;
         // An answer within half the patience: waiting for work is no silence.
         if let Some(give_up) = self.config.give_up {
@@ -288,8 +292,13 @@ impl Agent {
             worker_id: self.id.to_string(),
             max_jobs: 1,
             wait_secs: wait.as_secs_f64(),
-            free_memory_bytes: device::free_memory_bytes(),
+            free_memory_bytes: memory::available_bytes(),
             cached_digests: cached.iter().map(ToString::to_string).collect(),
+            answer_lost,
+            held_tokens: match answer_lost {
+                true => self.attempts.leases().tokens(),
+                false => vec![],
+            },
         }
     }
 

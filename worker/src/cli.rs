@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use seedbed_proto::job::Ops;
 
 use crate::device::DeviceChoice;
 
@@ -37,9 +38,14 @@ pub struct AgentArgs {
     /// File that holds this worker's bearer token.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Where to compute: auto, cpu or cuda:N. One worker per device.
+    /// Where to compute: auto, cpu, cuda:N or metal. One worker per device.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
+    /// Take only jobs whose operations are fused (own kernels, processor only) or
+    /// composite (the tensor library's, as on a GPU); both, comma-separated
+    /// [default: all that the device has].
+    #[arg(long, value_name = "OPS", value_delimiter = ',', value_parser = ops)]
+    pub ops: Vec<Ops>,
     /// Compute threads [default: all processors].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
@@ -101,6 +107,14 @@ pub struct SampleArgs {
     pub seed: u64,
 }
 
+fn ops(text: &str) -> Result<Ops, String> {
+    match text {
+        "fused" => Ok(Ops::Fused),
+        "composite" => Ok(Ops::Composite),
+        _ => Err("must be fused or composite".into()),
+    }
+}
+
 fn not_negative(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
@@ -134,12 +148,20 @@ mod tests {
     }
 
     #[test]
+    fn operations_are_listed() {
+        let line = ["worker", "--ops", "composite,fused"];
+        let cli = Cli::try_parse_from(line).expect("known operations");
+        assert_eq!(cli.agent.ops, [Ops::Composite, Ops::Fused]);
+    }
+
+    #[test]
     fn numbers_out_of_range_are_refused() {
         for args in [
             ["--threads", "0"],
             ["--give-up-secs", "-1"],
             ["--checkpoint-secs", "NaN"],
             ["--device", "tpu"],
+            ["--ops", "fast"],
         ] {
             let line = ["worker", "--coordinator", "http://h:1", args[0], args[1]];
             assert!(Cli::try_parse_from(line).is_err(), "{args:?}");

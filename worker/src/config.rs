@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use seedbed_proto::job::Ops;
+
 use crate::cli::AgentArgs;
 use crate::device::DeviceChoice;
 use crate::host::CheckpointPolicy;
@@ -14,6 +16,8 @@ pub struct Config {
     pub server: Server,
     /// Where to compute.
     pub device: DeviceChoice,
+    /// Implementations of the operations to offer; none named: all of the device.
+    pub ops: Vec<Ops>,
     /// Compute threads.
     pub threads: u32,
     /// Root of inputs, unfinished jobs and undelivered results.
@@ -95,6 +99,7 @@ impl Config {
         Ok(Self {
             server: server(args)?,
             device: args.device,
+            ops: args.ops.clone(),
             threads: threads(args),
             cache_dir: args.cache.clone().unwrap_or_else(default_cache_dir),
             cache_bytes_max: bytes(args.cache_gib),

@@ -1,13 +1,14 @@
 //! What this machine computes with, and how it introduces itself.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
 use std::str::FromStr;
 
-use candle_core::Device;
-use seedbed_proto::job::DeviceKind;
+use candle_core::{Device, utils};
+use seedbed_proto::job::{DeviceKind, Ops};
 use seedbed_proto::v1;
+
+use crate::cpu::cpu_fingerprint;
+use crate::memory;
 
 /// What the user asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,17 +19,20 @@ pub enum DeviceChoice {
     Cpu,
     /// An NVIDIA GPU by its index.
     Cuda(usize),
+    /// The GPU of a Mac.
+    Metal,
 }
 
 impl FromStr for DeviceChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || format!("{text:?} is none of auto, cpu, cuda:N");
+        let bad = || format!("{text:?} is none of auto, cpu, cuda:N, metal");
         match text {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
             "cuda" => Ok(Self::Cuda(0)),
+            "metal" => Ok(Self::Metal),
             _ => {
                 let index = text.strip_prefix("cuda:").ok_or_else(bad)?;
                 index.parse().map(Self::Cuda).map_err(|_| bad())
@@ -43,26 +47,38 @@ impl fmt::Display for DeviceChoice {
             Self::Auto => f.write_str("auto"),
             Self::Cpu => f.write_str("cpu"),
             Self::Cuda(index) => write!(f, "cuda:{index}"),
+            Self::Metal => f.write_str("metal"),
         }
     }
 }
 
-/// A device that was asked for and can't be had.
+/// A device, or a path on it, that was asked for and can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// The program was built without it.
-    #[error("--device cuda:{index}: this worker was built without CUDA; use --device cpu")]
+    #[error(
+        "--device {choice}: this worker was built without it; build it with \
+         `--features {feature}`, or use --device cpu"
+    )]
     NotBuilt {
-        /// The GPU's index.
-        index: usize,
+        /// What was asked for.
+        choice: DeviceChoice,
+        /// What the build lacks.
+        feature: &'static str,
     },
     /// The driver refused it.
-    #[error("--device cuda:{index}: {cause}; choose another index, or --device cpu")]
+    #[error("--device {choice}: {cause}; choose another one, or --device cpu")]
     Refused {
-        /// The GPU's index.
-        index: usize,
+        /// What was asked for.
+        choice: DeviceChoice,
         /// What the driver said.
         cause: String,
+    },
+    /// Fused kernels on a GPU.
+    #[error("--ops fused: the fused kernels run on the processor alone, and this is {device}")]
+    Fused {
+        /// The device.
+        device: String,
     },
 }
 
@@ -73,44 +89,144 @@ pub struct Opened {
     pub device: Device,
     /// For matching jobs.
     pub kind: DeviceKind,
-    /// For people and provenance: "cpu", "cuda:0".
+    /// For people and provenance: "cpu", "cuda:0 NVIDIA H100 80GB HBM3".
     pub name: String,
+    /// The implementations of the operations that this worker offers.
+    pub ops: Vec<Ops>,
+    /// What the GPU is, if it is one.
+    pub gpu: Option<Gpu>,
     /// Processor model, cache sizes and vector units.
     pub cpu_fingerprint: String,
     /// Compute threads.
     pub threads: u32,
 }
 
-/// Opens the device.
+/// What a GPU can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gpu {
+    /// Free when the worker started: what its jobs, one at a time, can have. 0 if
+    /// that can't be told.
+    pub memory_bytes: u64,
+    /// It multiplies bf16, and f32 rounded to TF32, in hardware.
+    pub short_products: bool,
+}
+
+/// Opens the device, to offer these `ops`: all that it has, if none are named.
 ///
 /// # Errors
 /// If it can't be had.
-pub fn open(choice: DeviceChoice, threads: u32) -> Result<Opened, DeviceError> {
-    let index = match choice {
-        DeviceChoice::Cpu => None,
-        DeviceChoice::Auto => candle_core::utils::cuda_is_available().then_some(0),
-        DeviceChoice::Cuda(index) => Some(index),
+pub fn open(choice: DeviceChoice, ops: &[Ops], threads: u32) -> Result<Opened, DeviceError> {
+    let (device, kind, model, gpu) = match choice {
+        DeviceChoice::Cpu => processor(),
+        DeviceChoice::Cuda(index) => cuda(index)?,
+        DeviceChoice::Metal => metal()?,
+        DeviceChoice::Auto => first_gpu().unwrap_or_else(processor),
     };
-    let (device, kind, name) = match index {
-        None => (Device::Cpu, DeviceKind::Cpu, "cpu".to_owned()),
-        Some(index) if !candle_core::utils::cuda_is_available() => {
-            return Err(DeviceError::NotBuilt { index });
-        }
-        Some(index) => {
-            let device = Device::new_cuda(index).map_err(|e| DeviceError::Refused {
-                index,
-                cause: e.to_string(),
-            })?;
-            (device, DeviceKind::Cuda, format!("cuda:{index}"))
-        }
+    let name = match (kind, choice) {
+        (DeviceKind::Cpu, _) => "cpu".to_owned(),
+        (DeviceKind::Metal, _) => "metal".to_owned(),
+        (DeviceKind::Cuda, DeviceChoice::Cuda(index)) => format!("cuda:{index} {model}"),
+        (DeviceKind::Cuda, _) => format!("cuda:0 {model}"),
     };
+    let has: &[Ops] = match kind {
+        // The fused kernels are written for it alone.
+        DeviceKind::Cpu => &[Ops::Fused, Ops::Composite],
+        DeviceKind::Cuda | DeviceKind::Metal => &[Ops::Composite],
+    };
+    if ops.iter().any(|ops| !has.contains(ops)) {
+        return Err(DeviceError::Fused { device: name });
+    }
+    let offered = |of: &&Ops| ops.is_empty() || ops.contains(of);
     Ok(Opened {
         device,
         kind,
         name,
+        ops: has.iter().filter(offered).copied().collect(),
+        gpu,
         cpu_fingerprint: cpu_fingerprint(),
         threads,
     })
+}
+
+/// A device, its kind, its model, and what it can do if it is a GPU.
+type Found = (Device, DeviceKind, String, Option<Gpu>);
+
+fn processor() -> Found {
+    (Device::Cpu, DeviceKind::Cpu, String::new(), None)
+}
+
+/// The GPU that the build has a backend for. One that can't be had is no error when
+/// nobody asked for it by name; but it may be a surprise.
+fn first_gpu() -> Option<Found> {
+    let found = if utils::cuda_is_available() {
+        cuda(0)
+    } else if utils::metal_is_available() {
+        metal()
+    } else {
+        return None;
+    };
+    match found {
+        Ok(found) => Some(found),
+        Err(error) => {
+            tracing::warn!(%error, "no GPU, computing on the processor");
+            None
+        }
+    }
+}
+
+fn cuda(index: usize) -> Result<Found, DeviceError> {
+    let choice = DeviceChoice::Cuda(index);
+    if !utils::cuda_is_available() {
+        let feature = "cuda";
+        return Err(DeviceError::NotBuilt { choice, feature });
+    }
+    let refused = |e: candle_core::Error| DeviceError::Refused {
+        choice,
+        cause: e.to_string(),
+    };
+    let device = Device::new_cuda(index).map_err(refused)?;
+    let (model, gpu) = cuda_properties(&device).map_err(refused)?;
+    Ok((device, DeviceKind::Cuda, model, Some(gpu)))
+}
+
+/// Model, memory and abilities, as the driver tells them.
+#[cfg(feature = "cuda")]
+fn cuda_properties(device: &Device) -> candle_core::Result<(String, Gpu)> {
+    let stream = device.as_cuda_device()?.cuda_stream();
+    let context = stream.context();
+    let wrap = candle_core::Error::wrap;
+    let (free, _) = context.mem_get_info().map_err(wrap)?;
+    let (major, _) = context.compute_capability().map_err(wrap)?;
+    let gpu = Gpu {
+        memory_bytes: free as u64,
+        // Ampere was the first with tensor cores for them.
+        short_products: major >= 8,
+    };
+    Ok((context.name().map_err(candle_core::Error::wrap)?, gpu))
+}
+
+/// Not reached: without the feature no such device can be opened.
+#[cfg(not(feature = "cuda"))]
+fn cuda_properties(_: &Device) -> candle_core::Result<(String, Gpu)> {
+    Err(candle_core::Error::NotCompiledWithCudaSupport)
+}
+
+fn metal() -> Result<Found, DeviceError> {
+    let choice = DeviceChoice::Metal;
+    if !utils::metal_is_available() {
+        let feature = "metal";
+        return Err(DeviceError::NotBuilt { choice, feature });
+    }
+    let device = Device::new_metal(0).map_err(|e| DeviceError::Refused {
+        choice,
+        cause: e.to_string(),
+    })?;
+    let gpu = Gpu {
+        // The processor's memory is the GPU's.
+        memory_bytes: memory::available_bytes(),
+        short_products: false,
+    };
+    Ok((device, DeviceKind::Metal, String::new(), Some(gpu)))
 }
 
 impl Opened {
@@ -120,20 +236,35 @@ impl Opened {
         seedbed_proto::BlobDigest::of(kind.as_bytes()).to_string()[..16].to_owned()
     }
 
+    /// Memory that a job could use on this device now; 0 if that can't be told.
+    pub fn memory_bytes(&self) -> u64 {
+        match &self.gpu {
+            Some(gpu) => gpu.memory_bytes,
+            None => memory::available_bytes(),
+        }
+    }
+
     /// The numeric paths that this worker offers.
     pub fn capability(&self) -> v1::Capability {
-        // Fused kernels are written for the processor alone, and bf16 only pays
-        // on a GPU.
-        let (device, ops, dtypes): (&str, &[&str], &[&str]) = match self.kind {
-            DeviceKind::Cpu => ("cpu", &["fused", "composite"], &["f32"]),
-            DeviceKind::Cuda => ("cuda", &["composite"], &["f32", "bf16"]),
-            DeviceKind::Metal => ("metal", &["composite"], &["f32"]),
+        let device = match self.kind {
+            DeviceKind::Cpu => "cpu",
+            DeviceKind::Cuda => "cuda",
+            DeviceKind::Metal => "metal",
         };
-        let list = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect();
+        let dtypes: &[&str] = match &self.gpu {
+            // It computes bf16 slowly, but as a GPU does: good for a rehearsal.
+            None => &["f32", "bf16"],
+            Some(gpu) if gpu.short_products => &["f32", "bf16", "tf32"],
+            Some(_) => &["f32"],
+        };
+        let ops = self.ops.iter().map(|ops| match ops {
+            Ops::Fused => "fused".to_owned(),
+            Ops::Composite => "composite".to_owned(),
+        });
         v1::Capability {
             device: device.to_owned(),
-            ops: list(ops),
-            dtypes: list(dtypes),
+            ops: ops.collect(),
+            dtypes: dtypes.iter().map(|&name| name.to_owned()).collect(),
             cpu_fingerprint: self.cpu_fingerprint.clone(),
             threads: self.threads,
             hub: cfg!(feature = "hub"),
@@ -147,88 +278,13 @@ pub fn host_name() -> String {
     name.unwrap_or_else(|_| "unknown".into())
 }
 
-/// Memory that a new job could use on the host; 0 if that can't be told.
-pub fn free_memory_bytes() -> u64 {
-    let Ok(mut system) = sysinfo::System::new() else {
-        return 0;
-    };
-    system.refresh_memory();
-    system.available_memory()
-}
-
-/// What decides the bits of a matrix product: processor model, cache sizes (they
-/// set the blocking) and vector units (they set the kernel).
-pub fn cpu_fingerprint() -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = processor_model(&info).unwrap_or_else(|| std::env::consts::ARCH.to_owned());
-    let mut parts = vec![model];
-    parts.extend(caches());
-    parts.extend(vector_units().into_iter().map(str::to_owned));
-    parts.join(", ")
-}
-
-fn processor_model(cpuinfo: &str) -> Option<String> {
-    let field = |name: &str| {
-        cpuinfo.lines().find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            (key.trim() == name).then(|| value.trim().to_owned())
-        })
-    };
-    // Arm kernels name numbers instead of a model.
-    field("model name").or_else(|| {
-        Some(format!(
-            "arm {} {}",
-            field("CPU implementer")?,
-            field("CPU part")?
-        ))
-    })
-}
-
-fn caches() -> Vec<String> {
-    let Ok(entries) = fs::read_dir("/sys/devices/system/cpu/cpu0/cache") else {
-        return vec![];
-    };
-    let mut sizes = BTreeMap::new();
-    for dir in entries.flatten().map(|e| e.path()) {
-        let field = |name: &str| {
-            let text = fs::read_to_string(dir.join(name)).ok()?;
-            Some(text.trim().to_owned())
-        };
-        let (Some(level), Some(kind), Some(size)) = (field("level"), field("type"), field("size"))
-        else {
-            continue;
-        };
-        if kind != "Instruction" {
-            sizes.insert(level, size);
-        }
-    }
-    let name = |(level, size): (String, String)| format!("L{level} {size}");
-    sizes.into_iter().map(name).collect()
-}
-
-#[cfg(target_arch = "x86_64")]
-fn vector_units() -> Vec<&'static str> {
-    let all = [
-        ("avx2", std::is_x86_feature_detected!("avx2")),
-        ("fma", std::is_x86_feature_detected!("fma")),
-        ("avx512f", std::is_x86_feature_detected!("avx512f")),
-    ];
-    let present = all.into_iter().filter(|(_, has)| *has);
-    present.map(|(name, _)| name).collect()
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn vector_units() -> Vec<&'static str> {
-    vec![]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn devices_are_parsed_and_printed() {
-        for text in ["auto", "cpu", "cuda:0", "cuda:13"] {
+        for text in ["auto", "cpu", "cuda:0", "cuda:13", "metal"] {
             let choice: DeviceChoice = text.parse().expect("a device");
             assert_eq!(choice.to_string(), text);
         }
@@ -239,20 +295,40 @@ mod tests {
 
     #[test]
     fn the_processor_introduces_itself() {
-        let opened = open(DeviceChoice::Cpu, 2).expect("always there");
+        let opened = open(DeviceChoice::Cpu, &[], 2).expect("always there");
         assert!(!opened.cpu_fingerprint.is_empty());
         let capability = opened.capability();
         assert_eq!(capability.device, "cpu");
         assert_eq!(capability.threads, 2);
-        assert!(free_memory_bytes() > 0);
+        assert_eq!(capability.ops, ["fused", "composite"]);
+        assert_eq!(capability.dtypes, ["f32", "bf16"]);
+        assert!(opened.memory_bytes() > 0);
     }
 
     #[test]
-    fn processor_models_of_both_families() {
-        let intel = "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\n";
-        assert_eq!(processor_model(intel).as_deref(), Some("Some CPU @ 2 GHz"));
-        let arm = "CPU implementer\t: 0x41\nCPU part\t: 0xd0c\n";
-        assert_eq!(processor_model(arm).as_deref(), Some("arm 0x41 0xd0c"));
-        assert_eq!(processor_model(""), None);
+    fn a_worker_offers_the_operations_that_it_is_told_to() {
+        for (asked, offered) in [
+            (vec![Ops::Composite], vec!["composite"]),
+            (vec![Ops::Fused], vec!["fused"]),
+            (vec![Ops::Composite, Ops::Fused], vec!["fused", "composite"]),
+        ] {
+            let opened = open(DeviceChoice::Cpu, &asked, 1).expect("always there");
+            assert_eq!(opened.capability().ops, offered);
+        }
+    }
+
+    #[cfg(not(any(feature = "cuda", feature = "metal")))]
+    #[test]
+    fn a_gpu_that_the_build_does_not_know_is_refused_by_name() {
+        for (choice, words) in [
+            (DeviceChoice::Cuda(1), "--device cuda:1"),
+            (DeviceChoice::Cuda(1), "`--features cuda`"),
+            (DeviceChoice::Metal, "`--features metal`"),
+        ] {
+            let error = open(choice, &[], 1).expect_err("not built").to_string();
+            assert!(error.contains(words), "{error}");
+        }
+        let auto = open(DeviceChoice::Auto, &[], 1).expect("the processor");
+        assert_eq!(auto.name, "cpu");
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use seedbed_proto::convert::id;
-use seedbed_proto::job::{JobSpec, Ops, Pretrain, Work};
+use seedbed_proto::job::{JobSpec, Pretrain, Work};
 use seedbed_proto::result::FailureReason;
 use seedbed_proto::{BlobDigest, v1};
 use tokio_util::sync::CancellationToken;
@@ -182,8 +182,10 @@ impl Executor {
         if engine.device != self.device.kind {
             return Err(refuse(&format!("{:?}", engine.device).to_lowercase()));
         }
-        if engine.ops == Ops::Fused && !matches!(self.device.device, candle_core::Device::Cpu) {
-            return Err(refuse("fused kernels"));
+        if !self.device.ops.contains(&engine.ops) {
+            return Err(refuse(
+                &format!("{:?} operations", engine.ops).to_lowercase(),
+            ));
         }
         Ok(())
     }
@@ -254,6 +256,7 @@ impl Executor {
     ) -> Result<Outcome, JobError> {
         let runner = self.runner.clone();
         let device = self.device.device.clone();
+        let memory_bytes = self.device.memory_bytes();
         let (work_dir, shared_dir) = (dir.join("work"), self.shared_dir.clone());
         let shared_bytes_max = self.shared_bytes_max;
         let (tx, rx) = tokio::sync::oneshot::channel();
@@ -264,6 +267,7 @@ impl Executor {
                 }
                 let context = RunContext {
                     device,
+                    memory_bytes,
                     work_dir,
                     shared_dir,
                     shared_bytes_max,

@@ -132,6 +132,12 @@ impl Leases {
             .remove(&token);
     }
 
+    /// The tokens of all of them, as they go over the wire.
+    pub fn tokens(&self) -> Vec<String> {
+        let all = self.held.lock().expect("no panic while held");
+        all.keys().map(ToString::to_string).collect()
+    }
+
     fn all(&self) -> Vec<Arc<Held>> {
         let all = self.held.lock().expect("no panic while held");
         all.values().cloned().collect()

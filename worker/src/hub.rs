@@ -14,7 +14,8 @@ use crate::job::JobError;
 /// The files of a base model, in the order in which [`fetch`] returns them.
 pub const FILES: [&str; 3] = ["config.json", "model.safetensors", "tokenizer.json"];
 
-/// Brings the three files of a model into `dir`, and returns their paths.
+/// Brings the three files of a model into `dir`, and returns their paths. Where the
+/// weights are in shards, the second is their index, and they lie beside it.
 ///
 /// # Errors
 /// If they can't be had; the message says how to provide them.

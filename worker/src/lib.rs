@@ -13,6 +13,7 @@ pub mod cache;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod cpu;
 pub mod deliver;
 pub mod device;
 pub mod executor;

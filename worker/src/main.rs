@@ -79,12 +79,14 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
     ended.map(|()| ExitCode::SUCCESS)
 }
 
-/// One thread count for both pools: the matrix products' and candle's own.
+/// So many threads for products and kernels. The tensor library's own pool for
+/// operations by element gets none beside them: its threads wait by spinning, and
+/// take the cores from those that work.
 fn set_threads(threads: u32) {
-    for name in ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"] {
+    for (name, count) in [("RAYON_NUM_THREADS", threads), ("CANDLE_NUM_THREADS", 1)] {
         // SAFETY: main has started no thread yet, so nobody reads the environment
         // at the same time.
-        unsafe { std::env::set_var(name, threads.to_string()) };
+        unsafe { std::env::set_var(name, count.to_string()) };
     }
 }
 

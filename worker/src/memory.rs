@@ -1,4 +1,93 @@
-//! How the allocator treats the memory of tensors.
+//! What memory a job may have, and how the allocator treats that of tensors.
+
+use std::fs;
+use std::path::Path;
+
+/// Main memory that a job which starts now can have: what the host says, or the
+/// control groups of this process (a Slurm job's, a container's), if that is less.
+/// What this process holds already counts as free: it is the former job's, kept by
+/// [`keep_pages`] for the next. 0 if it can't be told.
+pub fn available_bytes() -> u64 {
+    let Ok(mut system) = sysinfo::System::new() else {
+        return 0;
+    };
+    system.refresh_memory();
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let host = system.available_memory();
+    let free = match group_free_bytes(Path::new("/sys/fs/cgroup"), &groups) {
+        Some(group) => host.min(group),
+        None => host,
+    };
+    free + held_bytes()
+}
+
+/// Resident memory of this process.
+fn held_bytes() -> u64 {
+    let pages = || {
+        let text = fs::read_to_string("/proc/self/statm").ok()?;
+        text.split(' ').nth(1)?.parse::<u64>().ok()
+    };
+    // SAFETY: asks for a constant of the system.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    pages().unwrap_or(0) * u64::try_from(page).unwrap_or(0)
+}
+
+/// Free memory of the tightest control group above this process: `groups` is the
+/// text of `/proc/self/cgroup`, `root` where the hierarchies are mounted. None if no
+/// group has a limit.
+fn group_free_bytes(root: &Path, groups: &str) -> Option<u64> {
+    let free = groups.lines().flat_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (kind, path) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+        let (mount, names) = match kind {
+            "" => (root.to_owned(), &VERSION_2),
+            kind if kind.split(',').any(|k| k == "memory") => (root.join("memory"), &VERSION_1),
+            _ => return vec![],
+        };
+        let own = mount.join(path.trim_start_matches('/'));
+        own.ancestors()
+            .take_while(|dir| dir.starts_with(&mount))
+            .filter_map(|dir| names.free_bytes(dir))
+            .collect()
+    });
+    free.min()
+}
+
+/// What a version of control groups calls its files.
+struct Names {
+    limit: &'static str,
+    usage: &'static str,
+    /// In `memory.stat`: file pages that would be given up.
+    reclaimable: &'static str,
+}
+
+const VERSION_2: Names = Names {
+    limit: "memory.max",
+    usage: "memory.current",
+    reclaimable: "inactive_file",
+};
+
+const VERSION_1: Names = Names {
+    limit: "memory.limit_in_bytes",
+    usage: "memory.usage_in_bytes",
+    reclaimable: "total_inactive_file",
+};
+
+impl Names {
+    fn free_bytes(&self, dir: &Path) -> Option<u64> {
+        let number = |name: &str| -> Option<u64> {
+            fs::read_to_string(dir.join(name)).ok()?.trim().parse().ok()
+        };
+        // "max", or no such file: no limit here.
+        let (limit, usage) = (number(self.limit)?, number(self.usage)?);
+        let stat = fs::read_to_string(dir.join("memory.stat")).unwrap_or_default();
+        let reclaimable = stat.lines().find_map(|line| {
+            let (name, value) = line.split_once(' ')?;
+            (name == self.reclaimable).then(|| value.parse::<u64>().ok())?
+        });
+        Some(limit.saturating_sub(usage.saturating_sub(reclaimable.unwrap_or(0))))
+    }
+}
 
 /// Keeps freed memory instead of handing it back to the system. Every step frees
 /// and takes the same tensors; fresh pages for each of them would cost a sixth of
@@ -18,5 +107,60 @@ pub fn keep_pages() {
             libc::mallopt(libc::M_ARENA_MAX, 1);
             libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(dir: &Path, files: &[(&str, &str)]) {
+        fs::create_dir_all(dir).expect("a directory");
+        for (name, text) in files {
+            fs::write(dir.join(name), text).expect("written");
+        }
+    }
+
+    #[test]
+    fn the_tightest_group_counts() {
+        let root = tempfile::tempdir().expect("a directory");
+        let at = |path: &str| root.path().join(path);
+        let free = |groups: &str| group_free_bytes(root.path(), groups);
+        group(
+            &at("slurm"),
+            &[("memory.max", "1000\n"), ("memory.current", "700\n")],
+        );
+        let stat = "anon 1\ninactive_file 150\nactive_file 9\n";
+        group(
+            &at("slurm/job"),
+            &[
+                ("memory.max", "900\n"),
+                ("memory.current", "700\n"),
+                ("memory.stat", stat),
+            ],
+        );
+        group(
+            &at("slurm/job/step"),
+            &[("memory.max", "max\n"), ("memory.current", "1\n")],
+        );
+        assert_eq!(free("0::/slurm/job/step\n"), Some(300));
+        assert_eq!(free("0::/slurm\n"), Some(300));
+        group(&at("slurm"), &[("memory.current", "10\n")]);
+        assert_eq!(free("0::/slurm/job/step\n"), Some(350));
+        assert_eq!(free("0::/elsewhere\n"), None);
+        assert_eq!(free(""), None);
+
+        let one = [
+            ("memory.limit_in_bytes", "500"),
+            ("memory.usage_in_bytes", "600"),
+        ];
+        group(&at("memory/docker/7"), &one);
+        assert_eq!(free("5:cpu,cpuacct:/x\n4:memory:/docker/7\n"), Some(0));
+    }
+
+    #[test]
+    fn this_process_may_have_memory() {
+        assert!(held_bytes() > 1 << 20);
+        assert!(available_bytes() > held_bytes());
     }
 }

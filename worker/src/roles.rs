@@ -1,12 +1,13 @@
 //! Which blobs a job reads, by the role that each plays in it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use seedbed_proto::job::{Base, JobSpec, Network, Pretrain, Work};
 use seedbed_proto::{BlobDigest, JobKey, v1};
 
-use crate::job::JobError;
 use crate::job::inspect::{other_role, subject_role};
+use crate::job::{JobError, WEIGHTS, WEIGHTS_INDEX};
 
 /// The files of a base model.
 const BASE: [&str; 3] = ["config.json", "model.safetensors", "tokenizer.json"];
@@ -28,8 +29,20 @@ pub fn roles(
     match spec.base() {
         None => {}
         Some(Base::Files(files)) => {
-            let digests = [files.config, files.weights, files.tokenizer];
-            roles.extend(BASE.map(str::to_owned).into_iter().zip(digests));
+            roles.insert("config.json".to_owned(), files.config);
+            roles.insert("tokenizer.json".to_owned(), files.tokenizer);
+            let weights = match files.shards.is_empty() {
+                true => WEIGHTS,
+                false => WEIGHTS_INDEX,
+            };
+            roles.insert(weights.to_owned(), files.weights);
+            for (name, digest) in &files.shards {
+                // It becomes the name of a file beside the index.
+                if Path::new(name).file_name() != Some(name.as_ref()) {
+                    return Err(JobError::invalid(format!("{name:?} is no shard's name")));
+                }
+                roles.insert(name.clone(), *digest);
+            }
         }
         Some(Base::Job(key)) => {
             for name in BASE {

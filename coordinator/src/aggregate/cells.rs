@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use seedbed_proto::result::{FailureReason, JobPhase, Metric};
 use serde_json::Value;
 
-use super::stats::{Estimate, Proportion, estimate, wilson};
+use super::stats::{BOOTSTRAP_FROM, Estimate, Proportion, estimate, wilson};
+use super::table::columns;
 use crate::results::{Point, Run, Selection, label};
 use crate::sweep::Compare;
 
@@ -40,16 +41,6 @@ impl MetricId {
     /// Whether it is of the split as a whole.
     pub fn is_whole(&self) -> bool {
         self.layer.is_none() && self.head.is_none() && self.slot.is_none()
-    }
-
-    pub(super) fn of(m: &Metric) -> Self {
-        Self {
-            split: m.split.clone(),
-            name: m.name.clone(),
-            layer: m.layer,
-            head: m.head,
-            slot: m.slot.clone(),
-        }
     }
 }
 
@@ -287,42 +278,41 @@ fn tally(by_seed: &BTreeMap<u64, Vec<&Run>>, seeds: &[u64]) -> SeedTally {
 }
 
 fn summaries(done: &[(u64, &Run)], point: &Point, sealed: bool) -> BTreeMap<MetricId, Summary> {
-    // Every step is kept until all seeds are read: the final step is the cell's,
-    // so that a seed that lacks it is missed and not read at an earlier one.
-    let mut values: BTreeMap<MetricId, BTreeMap<u64, Vec<(u64, f64)>>> = BTreeMap::new();
-    for (seed, run) in done {
-        for m in &run.metrics {
-            if m.name.starts_with("floor.") || (sealed && m.is_test()) {
-                continue;
-            }
-            let steps = values.entry(MetricId::of(m)).or_default();
-            let at = steps.entry(m.step).or_default();
-            if !m.value.is_nan() && at.last().is_none_or(|(s, _)| s != seed) {
-                at.push((*seed, m.value));
-            }
-        }
-    }
+    let keep = |m: &Metric| !(m.name.starts_with("floor.") || (sealed && m.is_test()));
+    let columns = columns(done, keep);
     let place = key(point);
-    values
-        .into_iter()
-        .filter_map(|(id, mut steps)| {
-            let (step, values) = steps.pop_last()?;
-            let numbers: Vec<f64> = values.iter().map(|v| v.1).collect();
-            let unavailable = done
-                .iter()
-                .map(|d| d.0)
-                .filter(|seed| values.iter().all(|v| v.0 != *seed))
-                .collect();
-            let estimate = estimate(&numbers, &format!("{place} {id:?}"));
-            Some((
-                id,
-                Summary {
-                    step,
-                    values,
-                    unavailable,
-                    estimate,
-                },
-            ))
-        })
-        .collect()
+    // The final step is the cell's, so that a seed that lacks it is missed and not
+    // read at an earlier one.
+    let last = columns
+        .chunk_by(|a, b| a.same_metric(b))
+        .filter_map(<[_]>::last);
+    last.map(|column| {
+        let id = column.id();
+        let values = column.values.clone();
+        let numbers: Vec<f64> = values.iter().map(|v| v.1).collect();
+        let unavailable = done
+            .iter()
+            .map(|d| d.0)
+            .filter(|seed| values.iter().all(|v| v.0 != *seed))
+            .collect();
+        let stream = stream(numbers.len(), || format!("{place} {id:?}"));
+        let summary = Summary {
+            step: column.step(),
+            estimate: estimate(&numbers, &stream),
+            values,
+            unavailable,
+        };
+        (id, summary)
+    })
+    .collect()
+}
+
+/// The name of the resamples; nothing below the number from which there are any:
+/// making it would take longer than what it is for.
+pub(super) fn stream(n: usize, name: impl FnOnce() -> String) -> String {
+    if n >= BOOTSTRAP_FROM {
+        name()
+    } else {
+        String::new()
+    }
 }

@@ -1,5 +1,6 @@
 //! How a point of a sweep falls into arm, replicate, cell and block.
 
+use super::stats::CONFIDENCE;
 use crate::results::{Point, label};
 use crate::sweep::Compare;
 
@@ -34,6 +35,13 @@ impl Compare {
     /// The selected axis; the empty name, which no axis has, if there is none.
     pub(super) fn select_axis(&self) -> &str {
         self.select.as_ref().map_or("", |s| s.axis.as_str())
+    }
+
+    /// Confidence of the intervals of differences: 95 %, shared out over the
+    /// looks of a sweep that adds seeds until an interval is narrow enough.
+    pub(super) fn confidence(&self) -> f64 {
+        let looks = self.until.as_ref().map_or(1, |until| until.sizes().count());
+        1.0 - (1.0 - CONFIDENCE) / looks as f64
     }
 
     /// Split and name of the metric that decides.

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use seedbed_proto::result::Metric;
 use serde_json::Value;
 
-use super::cells::{Cell, MetricId, key};
+use super::cells::{Cell, MetricId, key, stream};
+use super::stats::survival::{Duration, kaplan_meier};
 use super::stats::{Estimate, Proportion, estimate, wilson};
+use super::table::columns;
 use crate::results::{Point, Run};
 use crate::sweep::Compare;
 
@@ -75,8 +78,12 @@ pub struct Reach {
     pub by_seed: Vec<(u64, Steps)>,
     /// Seeds that passed it.
     pub reached: Proportion,
-    /// The median; beyond the last evaluation if half of the seeds are.
+    /// Kaplan and Meier's median; beyond the last evaluation if half of the seeds
+    /// are.
     pub median: Steps,
+    /// The 95 % interval of the median (Brookmeyer and Crowley); an open end is
+    /// none.
+    pub interval: (Option<u64>, Option<u64>),
 }
 
 /// The curves of every cell: whole splits but tests, floors left out.
@@ -84,31 +91,29 @@ pub(super) fn build(runs: &[&Run], cells: &[Cell], compare: &Compare) -> Vec<Cur
     let by_cell = by_cell(runs, compare);
     let mut curves = Vec::new();
     for cell in cells {
-        let mut metrics: BTreeMap<MetricId, BTreeMap<u64, BTreeMap<u64, f64>>> = BTreeMap::new();
-        for (seed, run) in done(&by_cell, cell) {
-            for m in &run.metrics {
-                let id = MetricId::of(m);
-                if m.is_test() || m.value.is_nan() || !id.is_whole() || m.name.starts_with("floor.")
-                {
-                    continue;
-                }
-                let steps = metrics.entry(id).or_default();
-                steps.entry(m.step).or_default().insert(seed, m.value);
-            }
-        }
-        for (metric, steps) in metrics {
-            let stream = format!("{} {metric:?}", key(&cell.point));
-            let points = steps
-                .into_iter()
-                .filter_map(|(step, values)| {
-                    let numbers: Vec<f64> = values.values().copied().collect();
+        let runs: Vec<(u64, &Run)> = done(&by_cell, cell).collect();
+        let columns = columns(&runs, |m| {
+            !m.is_test() && is_whole(m) && !m.name.starts_with("floor.")
+        });
+        let place = key(&cell.point);
+        for steps in columns.chunk_by(|a, b| a.same_metric(b)) {
+            let metric = steps[0].id();
+            let points: Vec<CurvePoint> = steps
+                .iter()
+                .filter_map(|column| {
+                    let numbers: Vec<f64> = column.values.iter().map(|v| v.1).collect();
+                    let step = column.step();
+                    let name = || format!("{place} {metric:?} {step}");
                     Some(CurvePoint {
                         step,
-                        estimate: estimate(&numbers, &format!("{stream} {step}"))?,
-                        values: values.into_iter().collect(),
+                        estimate: estimate(&numbers, &stream(numbers.len(), name))?,
+                        values: column.values.clone(),
                     })
                 })
                 .collect();
+            if points.is_empty() {
+                continue;
+            }
             curves.push(Curve {
                 arm: cell.arm.clone(),
                 block: cell.block.clone(),
@@ -131,7 +136,7 @@ pub(super) fn reach(runs: &[&Run], cells: &[Cell], compare: &Compare, split: &st
             let by_seed: Vec<(u64, Steps)> = done(&by_cell, cell)
                 .filter_map(|(seed, run)| Some((seed, first_above(run, split, threshold)?)))
                 .collect();
-            let Some(median) = median(&by_seed) else {
+            let Some((median, interval)) = median(&by_seed) else {
                 continue;
             };
             let hits = by_seed.iter().filter(|s| matches!(s.1, Steps::At(_)));
@@ -144,15 +149,16 @@ pub(super) fn reach(runs: &[&Run], cells: &[Cell], compare: &Compare, split: &st
                 reached: wilson(hits.count(), by_seed.len()),
                 by_seed,
                 median,
+                interval,
             });
         }
     }
     all
 }
 
-type ByCell<'a> = BTreeMap<String, BTreeMap<u64, &'a Run>>;
+pub(super) type ByCell<'a> = BTreeMap<String, BTreeMap<u64, &'a Run>>;
 
-fn by_cell<'a>(runs: &[&'a Run], compare: &Compare) -> ByCell<'a> {
+pub(super) fn by_cell<'a>(runs: &[&'a Run], compare: &Compare) -> ByCell<'a> {
     let mut cells = ByCell::new();
     for run in runs {
         if let Some(seed) = compare.seed(&run.point) {
@@ -164,16 +170,19 @@ fn by_cell<'a>(runs: &[&'a Run], compare: &Compare) -> ByCell<'a> {
 }
 
 /// The runs that count in a cell: what its tally calls done.
-fn done<'a>(by_cell: &'a ByCell<'a>, cell: &'a Cell) -> impl Iterator<Item = (u64, &'a Run)> {
+pub(super) fn done<'a>(
+    by_cell: &'a ByCell<'a>,
+    cell: &'a Cell,
+) -> impl Iterator<Item = (u64, &'a Run)> {
     let runs = &by_cell[&key(&cell.point)];
     cell.seeds.done.iter().map(|seed| (*seed, runs[seed]))
 }
 
-fn first_above(run: &Run, split: &str, threshold: f64) -> Option<Steps> {
+pub(super) fn first_above(run: &Run, split: &str, threshold: f64) -> Option<Steps> {
     let evaluations: BTreeMap<u64, f64> = run
         .metrics
         .iter()
-        .filter(|m| m.split == split && m.name == "accuracy" && MetricId::of(m).is_whole())
+        .filter(|m| m.split == split && m.name == "accuracy" && is_whole(m))
         .map(|m| (m.step, m.value))
         .collect();
     let last = *evaluations.last_key_value()?.0;
@@ -181,9 +190,24 @@ fn first_above(run: &Run, split: &str, threshold: f64) -> Option<Steps> {
     Some(first.map_or(Steps::Beyond(last), |(step, _)| Steps::At(*step)))
 }
 
-/// The upper of the two middle ones where n is even: a step that was evaluated.
-fn median(by_seed: &[(u64, Steps)]) -> Option<Steps> {
-    let mut steps: Vec<Steps> = by_seed.iter().map(|s| s.1).collect();
-    steps.sort_unstable();
-    steps.get(steps.len() / 2).copied()
+/// The median with its interval, seeds that did not pass counting as later than
+/// their last evaluation; none without any seed.
+fn median(by_seed: &[(u64, Steps)]) -> Option<(Steps, (Option<u64>, Option<u64>))> {
+    let duration = |(_, steps): &(u64, Steps)| match *steps {
+        Steps::At(step) => Duration { step, passed: true },
+        Steps::Beyond(step) => Duration {
+            step,
+            passed: false,
+        },
+    };
+    let durations: Vec<Duration> = by_seed.iter().map(duration).collect();
+    let last = durations.iter().map(|d| d.step).max()?;
+    let curve = kaplan_meier(&durations);
+    let median = curve.median().map_or(Steps::Beyond(last), Steps::At);
+    Some((median, curve.median_interval()))
+}
+
+/// Whether a metric is of a split as a whole.
+pub(super) fn is_whole(m: &Metric) -> bool {
+    m.layer.is_none() && m.head.is_none() && m.slot.is_none()
 }

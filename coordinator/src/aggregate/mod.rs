@@ -9,15 +9,21 @@
 //!
 //! Nothing here depends on the order in which runs stand, on hosts or on time.
 
+pub mod behaviour;
 mod cells;
 mod compare;
 mod curves;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod floors;
+mod lacking;
 mod pairs;
+pub mod replication;
+pub mod reuse;
 mod select;
 pub mod stats;
+mod table;
+pub mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +33,9 @@ pub use cells::{Cell, MetricId, SeedTally, Summary};
 pub use curves::{Curve, CurvePoint, Reach, Steps};
 pub use floors::Floor;
 pub use pairs::{Basis, Comparison, Family, LeftOut, Pair};
+pub use replication::Look;
 pub use select::select;
+pub use verdict::Verdict;
 
 use crate::results::{Point, Run, Selection, SweepResults, label};
 use crate::sweep::Compare;
@@ -72,6 +80,12 @@ pub struct Analysis {
     pub reach: Vec<Reach>,
     /// What shortcuts would score.
     pub floors: Vec<Floor>,
+    /// The verdict on reuse; none where the sweep does not ask for it.
+    pub verdict: Option<Verdict>,
+    /// Looks of a sweep that adds seeds by itself, so far.
+    pub looks: Vec<Look>,
+    /// Confidence of each interval of a difference.
+    pub confidence: f64,
     /// What the reader must know about the runs behind the numbers.
     pub notes: Vec<String>,
 }
@@ -135,38 +149,41 @@ impl Analysis {
 pub fn analyse(results: &SweepResults, compare: &Compare) -> Analysis {
     // What was found inside a network is a measure of its run.
     let answered = results.answered();
-    let results = &answered;
+    let results = answered.as_ref();
     let runs = in_order(results);
     let selection = results.selections.last().cloned();
     let mut notes = Vec::new();
 
     let seeds: BTreeSet<u64> = runs.iter().filter_map(|r| compare.seed(&r.point)).collect();
     let seeds: Vec<u64> = seeds.into_iter().collect();
-    let mut arms: Vec<String> = Vec::new();
-    for run in &runs {
-        let arm = compare.arm(&run.point);
-        if !arms.contains(&arm) {
-            arms.push(arm);
-        }
-    }
-    let baseline = match arms.as_slice() {
-        [] | [_] => None,
-        [first, ..] => Some(
-            arms.iter()
-                .find(|a| *a == BASELINE)
-                .unwrap_or(first)
-                .clone(),
-        ),
-    };
+    let arms = arms(&runs, compare);
+    let baseline = baseline(&arms).map(str::to_owned);
 
     let cells = cells::build(&runs, compare, selection.as_ref(), &seeds, &mut notes);
     let (selection_split, primary) = compare.criterion();
     let headline_split = headline_split(&cells, &selection_split);
     let comparisons = match &baseline {
-        Some(baseline) => pairs::build(&cells, baseline, &headline_split, &primary, &mut notes),
+        Some(baseline) => {
+            let question = pairs::Question {
+                baseline,
+                headline: MetricId::whole(&headline_split, &primary),
+                compare,
+                selection: selection.as_ref(),
+            };
+            pairs::build(&cells, &question, &mut notes)
+        }
         None => Vec::new(),
     };
+    notes.extend(lacking::lines(&runs));
     let sealed = selection.is_none();
+    let splits = verdict::Splits {
+        selection: &selection_split,
+        headline: &headline_split,
+        primary: &primary,
+    };
+    let verdict = (!sealed)
+        .then(|| verdict::judge(&runs, &cells, compare, &splits))
+        .flatten();
     Analysis {
         name: results.name.clone(),
         compare: compare.clone(),
@@ -184,8 +201,29 @@ pub fn analyse(results: &SweepResults, compare: &Compare) -> Analysis {
         selection,
         cells,
         comparisons,
+        verdict,
+        looks: replication::looks(results, compare),
+        confidence: compare.confidence(),
         notes,
     }
+}
+
+/// The arms' labels, in the order in which the runs first mention them.
+fn arms(runs: &[&Run], compare: &Compare) -> Vec<String> {
+    let mut arms: Vec<String> = Vec::new();
+    for run in runs {
+        let arm = compare.arm(&run.point);
+        if !arms.contains(&arm) {
+            arms.push(arm);
+        }
+    }
+    arms
+}
+
+/// The arm that the others are compared with; none if there is one arm only.
+fn baseline(arms: &[String]) -> Option<&str> {
+    let known = arms.iter().find(|arm| *arm == BASELINE);
+    (arms.len() > 1).then(|| known.unwrap_or(&arms[0]).as_str())
 }
 
 /// The runs in the sweep's order, whatever order they came in; the same job

@@ -4,17 +4,22 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::cells::{Cell, MetricId, key};
-use super::stats::{Paired, benjamini_hochberg, holm, paired};
-use crate::results::{Point, label};
+use super::cells::{Cell, MetricId, key, stream};
+use super::stats::{Paired, benjamini_hochberg, holm, paired_at};
+use crate::inspection::is_mechanism;
+use crate::results::{Point, Selection, label};
+use crate::sweep::Compare;
 
 /// At which values of the selected axis the arms stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Basis {
     /// Each arm at its own chosen value.
     Chosen,
-    /// Both at the same value, whatever was chosen.
+    /// Both at the same value, whatever was chosen: metrics of whole splits.
     Equal,
+    /// Each seed at the value that the other seeds choose, so that no seed has a
+    /// say in the value at which it is measured.
+    LeaveOneOut,
 }
 
 impl Basis {
@@ -23,6 +28,7 @@ impl Basis {
         match self {
             Self::Chosen => "chosen",
             Self::Equal => "equal",
+            Self::LeaveOneOut => "leave_one_seed_out",
         }
     }
 }
@@ -32,8 +38,11 @@ impl Basis {
 pub enum Family {
     /// The primary metric on the headline split at the chosen values: Holm.
     Confirmatory,
-    /// All the rest: Benjamini–Hochberg.
+    /// All other behaviour: Benjamini–Hochberg.
     Exploratory,
+    /// What was found inside the networks, thousands of numbers: Benjamini–Hochberg
+    /// among themselves, so that asking does not change what is said of behaviour.
+    Mechanism,
 }
 
 impl Family {
@@ -42,6 +51,7 @@ impl Family {
         match self {
             Self::Confirmatory => "confirmatory",
             Self::Exploratory => "exploratory",
+            Self::Mechanism => "mechanism",
         }
     }
 
@@ -49,7 +59,7 @@ impl Family {
     pub const fn adjustment(self) -> &'static str {
         match self {
             Self::Confirmatory => "holm",
-            Self::Exploratory => "benjamini_hochberg",
+            Self::Exploratory | Self::Mechanism => "benjamini_hochberg",
         }
     }
 }
@@ -105,20 +115,32 @@ pub struct Comparison {
     pub p_adjusted: Option<f64>,
 }
 
+/// What the sweep asks.
+pub(super) struct Question<'a> {
+    /// The arm that the others are compared with.
+    pub baseline: &'a str,
+    /// The metric of the confirmatory family.
+    pub headline: MetricId,
+    /// What is compared with what.
+    pub compare: &'a Compare,
+    /// The selection on record.
+    pub selection: Option<&'a Selection>,
+}
+
 /// Every arm against the baseline: at the chosen values, and at every value that
 /// both have.
 pub(super) fn build(
     cells: &[Cell],
-    baseline: &str,
-    headline_split: &str,
-    primary: &str,
+    question: &Question<'_>,
     notes: &mut Vec<String>,
 ) -> Vec<Comparison> {
+    let baseline = question.baseline;
+    let confidence = question.compare.confidence();
     let mut by_block: BTreeMap<String, Vec<&Cell>> = BTreeMap::new();
     for cell in cells.iter().filter(|c| c.arm == baseline) {
         by_block.entry(key(&cell.block)).or_default().push(cell);
     }
-    let headline = MetricId::whole(headline_split, primary);
+    let headline = &question.headline;
     let mut comparisons = Vec::new();
     for basis in [Basis::Chosen, Basis::Equal] {
         for cell in cells.iter().filter(|c| c.arm != baseline) {
@@ -126,12 +148,19 @@ pub(super) fn build(
                 twins.iter().find(|twin| match basis {
                     Basis::Chosen => cell.chosen && twin.chosen,
                     Basis::Equal => cell.value.is_some() && cell.value == twin.value,
+                    // Made from the chosen ones, below.
+                    Basis::LeaveOneOut => false,
                 })
             });
             let Some(twin) = twin else { continue };
-            for id in cell.summaries.keys().filter(|id| id.split != "train") {
-                let mut comparison = compare(cell, twin, id, basis);
-                if basis == Basis::Chosen && *id == headline {
+            // At every value that both have: of whole splits alone. Strata, layers
+            // and heads at all of them would be most of a large sweep's rows, and
+            // nobody's question.
+            let asked =
+                |id: &&MetricId| id.split != "train" && (basis == Basis::Chosen || id.is_whole());
+            for id in cell.summaries.keys().filter(asked) {
+                let mut comparison = compare(cell, twin, id, basis, confidence);
+                if basis == Basis::Chosen && id == headline {
                     comparison.family = Family::Confirmatory;
                     note(&comparison, notes);
                 }
@@ -139,19 +168,85 @@ pub(super) fn build(
             }
         }
     }
-    adjust(&mut comparisons, Family::Confirmatory, holm);
+    let chosen: Vec<Comparison> = comparisons
+        .iter()
+        .filter(|c| c.family == Family::Confirmatory)
+        .cloned()
+        .collect();
+    let left_out = chosen.iter().map(|c| leave_one_out(cells, question, c));
+    comparisons.extend(left_out.flatten());
+    let looks = question
+        .compare
+        .until
+        .as_ref()
+        .map_or(1, |u| u.sizes().count());
+    adjust(&mut comparisons, Family::Confirmatory, |p| {
+        // At whichever look one stopped: Boole's inequality over all of them.
+        let all: Vec<f64> = p.iter().map(|p| (p * looks as f64).min(1.0)).collect();
+        holm(&all)
+    });
     adjust(&mut comparisons, Family::Exploratory, benjamini_hochberg);
+    adjust(&mut comparisons, Family::Mechanism, benjamini_hochberg);
     comparisons
 }
 
-fn compare(cell: &Cell, twin: &Cell, id: &MetricId, basis: Basis) -> Comparison {
-    let values = |cell: &Cell| -> BTreeMap<u64, f64> {
-        cell.summaries
-            .get(id)
-            .map(|s| s.values.iter().copied().collect())
-            .unwrap_or_default()
+fn compare(cell: &Cell, twin: &Cell, id: &MetricId, basis: Basis, confidence: f64) -> Comparison {
+    let (arm, base) = (values(cell, id), values(twin, id));
+    between(cell, twin, id, basis, confidence, (arm, base))
+}
+
+/// The values of a metric by seed.
+fn values(cell: &Cell, id: &MetricId) -> BTreeMap<u64, f64> {
+    cell.summaries
+        .get(id)
+        .map(|s| s.values.iter().copied().collect())
+        .unwrap_or_default()
+}
+
+/// The comparison again, each seed at the value that the other seeds choose; none
+/// where nothing is selected over.
+fn leave_one_out(
+    cells: &[Cell],
+    question: &Question<'_>,
+    chosen: &Comparison,
+) -> Option<Comparison> {
+    let selection = question.selection?;
+    let of = |arm: &str| -> Option<(&Cell, BTreeMap<u64, f64>)> {
+        let here: Vec<&Cell> = cells
+            .iter()
+            .filter(|c| c.arm == arm && c.block == chosen.block)
+            .collect();
+        let cell = *here.iter().find(|c| c.chosen)?;
+        let group = question.compare.group(&cell.point);
+        let choice = selection.choices.iter().find(|c| c.group == group)?;
+        let taken = all_seeds(cell).into_iter().filter_map(|seed| {
+            let value = choice.without.get(&seed).unwrap_or(&choice.value);
+            let at = here.iter().find(|c| c.value.as_ref() == Some(value))?;
+            Some((seed, *values(at, &chosen.metric).get(&seed)?))
+        });
+        (here.len() > 1).then(|| (cell, taken.collect()))
     };
-    let (arm, base) = (values(cell), values(twin));
+    let ((cell, arm), (twin, base)) = (of(&chosen.arm)?, of(&chosen.baseline)?);
+    let confidence = question.compare.confidence();
+    let both = (arm, base);
+    Some(between(
+        cell,
+        twin,
+        &chosen.metric,
+        Basis::LeaveOneOut,
+        confidence,
+        both,
+    ))
+}
+
+fn between(
+    cell: &Cell,
+    twin: &Cell,
+    id: &MetricId,
+    basis: Basis,
+    confidence: f64,
+    (arm, base): (BTreeMap<u64, f64>, BTreeMap<u64, f64>),
+) -> Comparison {
     let mut pairs = Vec::new();
     let mut left_out = Vec::new();
     // Every seed of the sweep stands in each cell's tally, as done or as lost.
@@ -176,7 +271,8 @@ fn compare(cell: &Cell, twin: &Cell, id: &MetricId, basis: Basis) -> Comparison 
         }
     }
     let differences: Vec<f64> = pairs.iter().map(|p| p.arm - p.baseline).collect();
-    let stream = format!("{} {} {id:?}", key(&cell.point), key(&twin.point));
+    let name = || format!("{} {} {id:?}", key(&cell.point), key(&twin.point));
+    let stream = stream(differences.len(), name);
     Comparison {
         block: cell.block.clone(),
         arm: cell.arm.clone(),
@@ -186,10 +282,13 @@ fn compare(cell: &Cell, twin: &Cell, id: &MetricId, basis: Basis) -> Comparison 
         baseline_value: twin.value.clone(),
         metric: id.clone(),
         step: cell.summaries.get(id).map_or(0, |s| s.step),
-        result: paired(&differences, &stream),
+        result: paired_at(&differences, &stream, confidence),
         pairs,
         left_out,
-        family: Family::Exploratory,
+        family: match is_mechanism(&id.name) {
+            true => Family::Mechanism,
+            false => Family::Exploratory,
+        },
         p_adjusted: None,
     }
 }
@@ -233,7 +332,7 @@ fn note(c: &Comparison, notes: &mut Vec<String>) {
     }
 }
 
-fn adjust(comparisons: &mut [Comparison], family: Family, method: fn(&[f64]) -> Vec<f64>) {
+fn adjust(comparisons: &mut [Comparison], family: Family, method: impl Fn(&[f64]) -> Vec<f64>) {
     let members: Vec<usize> = (0..comparisons.len())
         .filter(|i| comparisons[*i].family == family && comparisons[*i].result.is_some())
         .collect();

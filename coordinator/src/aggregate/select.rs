@@ -1,6 +1,6 @@
 //! Which value of the selected axis (the learning rate) won, on validation alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use seedbed_proto::result::JobPhase;
 use serde_json::Value;
@@ -59,7 +59,7 @@ pub fn select(results: &SweepResults, compare: &Compare) -> Option<Selection> {
 /// A value of the selected axis with what its seeds yielded.
 type Candidate = (Value, BTreeMap<u64, f64>);
 
-fn choices(runs: &[&Run], compare: &Compare) -> Vec<Choice> {
+pub(super) fn choices(runs: &[&Run], compare: &Compare) -> Vec<Choice> {
     if compare.select.is_none() {
         return Vec::new();
     }
@@ -100,28 +100,47 @@ fn choices(runs: &[&Run], compare: &Compare) -> Vec<Choice> {
 }
 
 fn choose(group: Point, candidates: &[Candidate], sign: f64) -> Option<Choice> {
-    let mut best: Option<(&Candidate, f64)> = None;
-    for candidate in candidates {
-        let scores: Vec<f64> = candidate.1.values().copied().collect();
-        let Some(score) = mean(&scores) else {
-            continue;
-        };
-        let wins = best.is_none_or(|(b, mean)| {
-            let (new, old) = (candidate.1.len(), b.1.len());
-            new > old || (new == old && sign * score > sign * mean)
-        });
-        if wins {
-            best = Some((candidate, score));
-        }
-    }
-    let ((value, seeds), mean) = best?;
+    let (best, mean) = winner(candidates, sign, None)?;
+    let (value, seeds) = &candidates[best];
+    let all: BTreeSet<u64> = candidates
+        .iter()
+        .flat_map(|c| c.1.keys().copied())
+        .collect();
+    let without = all.into_iter().filter_map(|seed| {
+        let (other, _) = winner(candidates, sign, Some(seed))?;
+        (other != best).then(|| (seed, candidates[other].0.clone()))
+    });
     Some(Choice {
         group,
         value: value.clone(),
         mean,
         seeds: seeds.keys().copied().collect(),
         at_edge: at_edge(value, candidates),
+        without: without.collect(),
     })
+}
+
+/// Index and mean of the best candidate, one seed left out.
+fn winner(candidates: &[Candidate], sign: f64, without: Option<u64>) -> Option<(usize, f64)> {
+    let mut best: Option<(usize, usize, f64)> = None;
+    for (i, candidate) in candidates.iter().enumerate() {
+        let kept = candidate
+            .1
+            .iter()
+            .filter(|(seed, _)| Some(**seed) != without);
+        let scores: Vec<f64> = kept.map(|(_, score)| *score).collect();
+        let Some(score) = mean(&scores) else {
+            continue;
+        };
+        let wins = best.is_none_or(|(_, old, mean)| {
+            let new = scores.len();
+            new > old || (new == old && sign * score > sign * mean)
+        });
+        if wins {
+            best = Some((i, scores.len(), score));
+        }
+    }
+    best.map(|(i, _, mean)| (i, mean))
 }
 
 /// Whether the value ends a grid of several: by size for numbers, else by the
@@ -144,7 +163,7 @@ fn at_edge(value: &Value, candidates: &[Candidate]) -> bool {
 
 /// A run's metric of a whole split at its last step; `None` if it is not done or
 /// the metric is not available there.
-fn final_value(run: &Run, split: &str, name: &str) -> Option<f64> {
+pub(super) fn final_value(run: &Run, split: &str, name: &str) -> Option<f64> {
     if run.phase != JobPhase::Done {
         return None;
     }

@@ -45,6 +45,7 @@ mod tests {
             mean: 0.9,
             seeds: vec![1],
             at_edge: false,
+            without: Default::default(),
         };
         let selection = Selection {
             version: 1,

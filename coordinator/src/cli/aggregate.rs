@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::reach::Reach;
 use super::{ClientArgs, Global, Verdict, arrays, client, outputs, show};
-use crate::report;
+use crate::report::{self, Export};
 use crate::sweep;
 
 /// Computes, prints and writes the comparison of a sweep.
@@ -16,6 +16,7 @@ use crate::sweep;
 pub async fn aggregate(
     given: &str,
     out: Option<&Path>,
+    exports: &[Export],
     args: &ClientArgs,
     global: &Global,
 ) -> anyhow::Result<Verdict> {
@@ -24,7 +25,7 @@ pub async fn aggregate(
         outputs::check_writable(out)?;
     }
     let reach = Reach::new(args, &global.state).await?;
-    let outcome = write(&reach, &name, out, global).await;
+    let outcome = write(&reach, &name, out, exports, global).await;
     reach.close().await;
     outcome
 }
@@ -33,6 +34,7 @@ async fn write(
     reach: &Reach,
     name: &str,
     out: Option<&Path>,
+    exports: &[Export],
     global: &Global,
 ) -> anyhow::Result<Verdict> {
     let results = reach.results(name).await?;
@@ -45,6 +47,7 @@ async fn write(
         );
     }
     let analysis = outputs::write_report(&results, &sweep, &out)?;
+    report::export(&analysis, &results, exports, &out)?;
     let fetch = async |digest| reach.bytes(digest).await;
     let too_large = arrays::export(&results, &sweep.compare, &out, fetch).await?;
     if global.json {

@@ -65,9 +65,12 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<Verdict> {
             reach.close().await;
             tell(&global, "made ready again", done?)
         }
-        Some(Command::Aggregate { sweep, out, client }) => {
-            super::aggregate::aggregate(&sweep, out.as_deref(), &client, &global).await
-        }
+        Some(Command::Aggregate {
+            sweep,
+            out,
+            export,
+            client,
+        }) => super::aggregate::aggregate(&sweep, out.as_deref(), &export, &client, &global).await,
         Some(Command::Gc { min_age_secs }) => super::gc::gc(min_age_secs, &global).await,
         Some(Command::Schema) => {
             show::print(&serde_json::to_string_pretty(&sweep::schema())?);

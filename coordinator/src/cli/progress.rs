@@ -144,6 +144,9 @@ pub fn line(status: &v1::SweepStatus) -> String {
     if status.cancelled > 0 {
         add(format_args!("{} cancelled", status.cancelled));
     }
+    if let Some(r) = &status.replication {
+        add(format_args!("{}", replication(r)));
+    }
     if status.steps_per_sec > 0.0 {
         add(format_args!("{:.1} steps/s", status.steps_per_sec));
         let left_secs = status.steps_left as f64 / status.steps_per_sec;
@@ -160,6 +163,20 @@ pub fn line(status: &v1::SweepStatus) -> String {
         ));
     }
     text
+}
+
+/// How far a sweep that adds seeds by itself has got: "15 of at most 40 seeds,
+/// half-width .031 for .020 after 2 of at most 7 looks".
+fn replication(r: &v1::Replication) -> String {
+    let looks = match (r.looks, r.half_width) {
+        (0, _) => "no look yet".to_owned(),
+        (n, None) => format!("no interval after {n} of at most {} looks", r.looks_max),
+        (n, Some(half)) => format!(
+            "half-width {half:.4} for {} after {n} of at most {} looks",
+            r.half_width_wanted, r.looks_max
+        ),
+    };
+    format!("{} of at most {} seeds, {looks}", r.seeds, r.seeds_max)
 }
 
 /// A duration for people: "45 s", "3 min 20 s", "2 h 05 min".

@@ -38,8 +38,22 @@ pub fn status_json(status: &v1::SweepStatus) -> Value {
         "steps_left": status.steps_left,
         "steps_total": status.steps_total,
         "diverged": status.diverged,
+        "replication": status.replication.as_ref().map(replication_json),
         "running": status.running_jobs.iter().map(running_json).collect::<Vec<_>>(),
         "failed": status.failed_jobs.iter().map(failed_json).collect::<Vec<_>>(),
+    })
+}
+
+fn replication_json(r: &v1::Replication) -> Value {
+    json!({
+        "seeds": r.seeds,
+        "seeds_max": r.seeds_max,
+        "metric": r.metric,
+        "half_width": r.half_width,
+        "half_width_wanted": r.half_width_wanted,
+        "looks": r.looks,
+        "looks_max": r.looks_max,
+        "enough": r.enough,
     })
 }
 

@@ -8,6 +8,12 @@ use crate::aggregate::{Analysis, Comparison, Reach};
 
 /// The question that the sweep asks.
 pub(super) fn question(a: &Analysis) -> String {
+    if a.verdict.is_some() {
+        return "Does fine-tuning reuse the computation that pretraining gave the network, above \
+                all in late layers, or does it build what the same network builds from scratch? \
+                And does the network decide better for it?"
+            .to_owned();
+    }
     if a.compare.arms == "init" && a.baseline.as_deref() == Some("scratch") {
         "Does the network that starts from pretrained weights decide by context better than the \
          same network trained from scratch, and does it learn sooner?"
@@ -53,6 +59,11 @@ pub(super) fn answer(a: &Analysis) -> Vec<String> {
             .collect();
         lines.extend(speed(a, &reach));
     }
+    if let Some(v) = &a.verdict {
+        for reason in v.reasons() {
+            lines.push(format!("The verdict is open: {reason}."));
+        }
+    }
     if a.exploratory() {
         lines.push(format!(
             "Exploratory: {}; a confirmatory claim needs at least {CONFIRMATORY_FROM}.",
@@ -60,6 +71,25 @@ pub(super) fn answer(a: &Analysis) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// How a sweep that adds seeds by itself keeps its intervals honest.
+pub(super) fn looks(a: &Analysis) -> Option<String> {
+    let until = a.compare.until.as_ref()?;
+    let looks = until.sizes().count();
+    Some(format!(
+        "Seeds were added {} at a time, from {} to at most {}, until half the width of the widest \
+         paired interval of {} was at most {}. Each interval of a difference has confidence \
+         {:.2} %, so that the intervals at all {looks} possible looks hold at once with at least \
+         95 % (Bonferroni over looks; Jennison and Turnbull 1989); p (Holm) is multiplied by \
+         {looks}.",
+        until.block,
+        until.initial,
+        until.max_seeds,
+        until.metric,
+        until.half_width,
+        100.0 * a.confidence,
+    ))
 }
 
 /// "Incongruent accuracy on test_iid".

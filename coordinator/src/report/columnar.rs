@@ -9,6 +9,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+use seedbed_proto::result::Metric;
 
 use super::rows::{Axes, runs};
 use super::tidy::shown;
@@ -63,44 +64,51 @@ pub(super) fn runs_table(
     )
 }
 
-/// A further column, from the run of each row.
-pub(super) type Extra = Box<dyn Fn(&[&Run]) -> ArrayRef>;
+/// A further column: what each run has there.
+pub(super) type Extra = (&'static str, fn(&Run) -> String);
 
 /// The metrics of some runs, one a row; further columns stand after the axes.
 pub(super) fn metric_batch(
     runs: &[&Run],
     axes: &Axes,
     a: &Analysis,
-    extra: &[(&'static str, Extra)],
+    extra: &[Extra],
 ) -> Result<RecordBatch, ArrowError> {
-    let metrics: Vec<_> = runs
+    let rows: Vec<(usize, &Metric)> = runs
         .iter()
-        .flat_map(|run| run.metrics.iter().map(move |m| (*run, m)))
+        .enumerate()
+        .flat_map(|(i, run)| run.metrics.iter().map(move |m| (i, m)))
         .filter(|(_, m)| shown(m, a))
         .collect();
-    let repeated: Vec<&Run> = metrics.iter().map(|(run, _)| *run).collect();
-    let metrics = || metrics.iter();
-    let mut columns = run_columns(&repeated, axes);
-    columns.extend(
-        extra
-            .iter()
-            .map(|(name, column)| (*name, column(&repeated))),
-    );
+    // What belongs to a run is made once for it, and taken for each of its rows.
+    let text = |of: &dyn Fn(&Run) -> String| -> ArrayRef {
+        let of: Vec<String> = runs.iter().map(|run| of(run)).collect();
+        texts(rows.iter().map(|(i, _)| Some(&of[*i])))
+    };
+    let points = || rows.iter().map(|(i, _)| &runs[*i].point);
+    let metrics = || rows.iter().map(|(_, m)| *m);
+    let mut columns = vec![
+        ("arm", text(&|r| axes.arm(&r.point))),
+        ("seed", u64s(points().map(|p| axes.seed(p)))),
+        ("learning_rate", f64s(points().map(Axes::learning_rate))),
+        ("frozen", text(&|r| Axes::frozen(&r.point))),
+    ];
+    for axis in &axes.others {
+        columns.push((axis, text(&|r| axes.other(&r.point, axis))));
+    }
+    columns.extend(extra.iter().map(|(name, of)| (*name, text(of))));
     columns.extend([
-        ("step", u64s(metrics().map(|(_, m)| Some(m.step)))),
-        ("split", texts(metrics().map(|(_, m)| Some(&m.split)))),
-        ("layer", u32s(metrics().map(|(_, m)| m.layer))),
-        ("head", u32s(metrics().map(|(_, m)| m.head))),
-        ("slot", texts(metrics().map(|(_, m)| m.slot.as_ref()))),
-        ("metric", texts(metrics().map(|(_, m)| Some(&m.name)))),
+        ("step", u64s(metrics().map(|m| Some(m.step)))),
+        ("split", texts(metrics().map(|m| Some(&m.split)))),
+        ("layer", u32s(metrics().map(|m| m.layer))),
+        ("head", u32s(metrics().map(|m| m.head))),
+        ("slot", texts(metrics().map(|m| m.slot.as_ref()))),
+        ("metric", texts(metrics().map(|m| Some(&m.name)))),
         (
             "value",
-            f64s(metrics().map(|(_, m)| Some(m.value).filter(|v| !v.is_nan()))),
+            f64s(metrics().map(|m| Some(m.value).filter(|v| !v.is_nan()))),
         ),
-        (
-            "job_key",
-            texts(metrics().map(|(r, _)| Some(r.key.to_string()))),
-        ),
+        ("job_key", text(&|r| r.key.to_string())),
     ]);
     RecordBatch::try_from_iter_with_nullable(nullable(columns))
 }

@@ -2,22 +2,21 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::figure::{self, Figure, Styles};
+use super::figure::{Figure, Styles};
+use super::figures::{self, Named, Part};
 use super::format::count;
 use super::table::Table;
-use super::{PROVENANCE_MARK, answer, inspections, provenance, tables};
+use super::{PROVENANCE_MARK, answer, behaviour, inspections, provenance, tables};
 use crate::aggregate::Analysis;
+use crate::aggregate::verdict::Outcome;
 use crate::results::SweepResults;
 
 const STYLE: &str = include_str!("report.css");
 
-/// Metrics of the selection's split that get curves of their own.
-const FURTHER_CURVES: [&str; 2] = ["accuracy", "nll"];
-
 /// The report as a page.
 pub(super) fn html(a: &Analysis, results: &SweepResults) -> String {
     let styles = Styles::new(&a.arms);
-    let sections = sections(a, results, &styles);
+    let sections = sections(a, results);
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -35,6 +34,11 @@ pub(super) fn html(a: &Analysis, results: &SweepResults) -> String {
                     div.answer {
                         @if a.exploratory() { span.badge { "exploratory" } }
                         @if a.sealed() { span.badge { "sealed" } }
+                        @if let Some(v) = &a.verdict {
+                            p.verdict.undetermined[v.outcome == Outcome::Undetermined] {
+                                "Verdict: " b { (v.outcome.words()) }
+                            }
+                        }
                         @for line in answer::answer(a) { p { (line) } }
                     }
                     (legend(a, &styles))
@@ -67,58 +71,59 @@ pub(super) fn html(a: &Analysis, results: &SweepResults) -> String {
 }
 
 /// The parts that depend on the sweep and its results alone.
-fn sections(
-    a: &Analysis,
-    results: &SweepResults,
-    styles: &Styles,
-) -> Vec<(&'static str, &'static str, Markup)> {
-    let mut sections = vec![(
-        "results",
-        "Results",
-        html! {
-            (table(&tables::surface(a)))
-            (table(&tables::differences(a)))
-        },
-    )];
+fn sections(a: &Analysis, sweep: &SweepResults) -> Vec<(&'static str, &'static str, Markup)> {
+    let mut sections = Vec::new();
+    let drawn = figures::all(a);
+    let of = |part: Part| {
+        drawn
+            .iter()
+            .filter(move |f| f.0 == part)
+            .collect::<Vec<_>>()
+    };
     let mut figures = 0;
-    let mut part = |id, title, drawings: Vec<Figure>, more: Markup| {
+    let mut part = |id, title, drawings: Vec<&Named>, more: Markup| {
         if !drawings.is_empty() || !more.0.is_empty() {
             let content = html! {
-                @for drawing in &drawings {
+                @for (_, name, drawing) in drawings {
                     @let number = { figures += 1; figures };
-                    (figure(drawing, number))
+                    (figure(drawing, name, number))
                 }
                 (more)
             };
             sections.push((id, title, content));
         }
     };
-    let dots = [figure::paired_dots(a, styles), figure::forest(a, styles)];
-    part(
-        "seeds",
-        "The twins of each seed",
-        dots.into_iter().flatten().collect(),
-        html! {},
-    );
-
-    let metrics = [a.primary.as_str()].into_iter().chain(FURTHER_CURVES);
-    let mut curves: Vec<Figure> = metrics
-        .enumerate()
-        .filter(|(i, metric)| *i == 0 || *metric != a.primary)
-        .filter_map(|(_, m)| figure::learning_curves(a, styles, &a.selection_split, m))
-        .collect();
-    curves.extend(figure::learning_curves(a, styles, "train", "loss"));
-    part("learning", "Learning", curves, table(&tables::reach(a)));
-    let grid = figure::surface(a, styles).into_iter().collect();
-    part("grid", "The whole grid", grid, html! {});
+    if a.verdict.is_some() {
+        let tables = html! {
+            (table(&tables::verdict(a)))
+            (table(&tables::reuse(a)))
+        };
+        part("verdict", "The verdict", of(Part::Verdict), tables);
+    }
+    let results = html! {
+        (table(&tables::surface(a)))
+        (table(&tables::differences(a)))
+        (table(&tables::equivalence(a)))
+        (table(&tables::leave_one_out(a)))
+    };
+    part("results", "Results", Vec::new(), results);
+    part("seeds", "The twins of each seed", of(Part::Seeds), html! {});
+    let steps = table(&tables::reach(a));
+    part("learning", "Learning", of(Part::Learning), steps);
+    let tables = html! { @for t in behaviour::tables(a) { (table(&t)) } };
+    part("behaviour", "Behaviour", of(Part::Behaviour), tables);
+    part("grid", "The whole grid", of(Part::Grid), html! {});
+    let looks = table(&tables::looks(a));
+    part("looks", "How many seeds", Vec::new(), looks);
+    let asked = html! {
+        (table(&inspections::table(sweep, a)))
+        (table(&inspections::notes(sweep, a)))
+    };
     part(
         "mechanisms",
         "Inside the networks",
-        figure::mechanisms(a, styles),
-        html! {
-            (table(&inspections::table(results, a)))
-            (table(&inspections::notes(results, a)))
-        },
+        of(Part::Mechanisms),
+        asked,
     );
     let every = html! {
         @for block in a.blocks() { (table(&tables::seeds(a, block))) }
@@ -133,7 +138,7 @@ fn sections(
     sections.push((
         "sweep",
         "The sweep",
-        html! { pre { code { (results.yaml) } } },
+        html! { pre { code { (sweep.yaml) } } },
     ));
     sections
 }
@@ -150,12 +155,12 @@ fn legend(a: &Analysis, styles: &Styles) -> Markup {
     }
 }
 
-fn figure(f: &Figure, number: usize) -> Markup {
+fn figure(f: &Figure, name: &str, number: usize) -> Markup {
     html! {
-        figure {
+        figure id={"figure-" (name)} {
             figcaption.title { b { "Figure " (number) "." } " " (f.title) }
             div.scroll { (PreEscaped(&f.svg)) }
-            figcaption { (f.caption) }
+            figcaption { (f.caption) " File: " code { "figures/" (name) ".svg" } "." }
         }
     }
 }
@@ -170,6 +175,8 @@ fn table(t: &Table) -> Markup {
             .is_some_and(|c| c.numeric)
             .then_some("number")
     };
+    // Cells are kept on one line, as far as that is one that fits.
+    let long = |cell: &str| (cell.chars().count() > 48).then_some("long");
     html! {
         figure.table {
             figcaption.title { (t.title) }
@@ -181,7 +188,7 @@ fn table(t: &Table) -> Markup {
                     @for section in &t.sections {
                         tbody { @for row in section { tr {
                             @for (i, cell) in row.iter().enumerate() {
-                                td class=[class(i)] { (cell) }
+                                td class=[class(i).or(long(cell))] { (cell) }
                             }
                         } } }
                     }
@@ -205,6 +212,19 @@ fn method(a: &Analysis) -> Markup {
                 "from 20 on. p: two-sided sign-flip test, exact below 20 pairs. Here: "
                 (count(a.seeds.len(), "seed")) "."
             }
+            @if let Some(words) = answer::looks(a) { li { (words) } }
+            @if a.verdict.is_some() {
+                li {
+                    "Reuse of a layer: U = 1 − clip(R̄/Ā, 0, 1), with R the share of the logit "
+                    "difference that is lost when the block is reset to its own initial weights, A "
+                    "that lost when it is removed, both averaged over seeds before the ratio is "
+                    "taken; not available where A's interval includes zero. L(U) is the mean of U "
+                    "over the last third of layers minus that over the first. Intervals: joint "
+                    "bootstrap over seeds. Matched: the first evaluation at or above .95 "
+                    "validation accuracy. The three conditions must hold at once, so none is "
+                    "corrected for the others."
+                }
+            }
             li {
                 "g_z is Hedges' standardised mean of the differences, P(improve) the share of "
                 "seeds in which the arm is above its twin (ties count half). Without any spread "
@@ -220,7 +240,8 @@ fn method(a: &Analysis) -> Markup {
             }
             li {
                 "Holm's adjustment within the table of paired differences; all other comparisons "
-                "(" code { "comparisons.csv" } ") are exploratory, Benjamini–Hochberg."
+                "(" code { "comparisons.csv" } ") are exploratory, Benjamini–Hochberg, those of "
+                "behaviour and those of what was found inside the networks each among themselves."
             }
             li {
                 "Incongruent trials are those in which the irrelevant dimension points to the "

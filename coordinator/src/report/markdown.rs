@@ -1,19 +1,39 @@
 //! `report.md`.
 
 use super::table::Table;
-use super::{PROVENANCE_MARK, answer, inspections, provenance, tables};
+use super::{PROVENANCE_MARK, answer, behaviour, inspections, provenance, tables};
 use crate::aggregate::Analysis;
 use crate::results::SweepResults;
 
 /// The report as Markdown.
 pub(super) fn markdown(a: &Analysis, results: &SweepResults) -> String {
     let mut text = format!("# {}\n\n**{}**\n\n", a.name, answer::question(a));
+    if let Some(v) = &a.verdict {
+        text.push_str(&format!("- Verdict: **{}**\n", v.outcome.words()));
+    }
     for line in answer::answer(a) {
         text.push_str(&format!("- {line}\n"));
     }
+    if a.verdict.is_some() {
+        text.push_str("\n## The verdict\n\n");
+        for t in [tables::verdict(a), tables::reuse(a)] {
+            text.push_str(&table(&t));
+        }
+    }
     text.push_str("\n## Results\n\n");
-    for t in [tables::surface(a), tables::differences(a), tables::reach(a)] {
+    for t in [
+        tables::surface(a),
+        tables::differences(a),
+        tables::equivalence(a),
+        tables::leave_one_out(a),
+        tables::reach(a),
+        tables::looks(a),
+    ] {
         text.push_str(&table(&t));
+    }
+    let behaviour: String = behaviour::tables(a).iter().map(table).collect();
+    if !behaviour.is_empty() {
+        text.push_str(&format!("## Behaviour\n\n{behaviour}"));
     }
     text.push_str("## Every seed\n\n");
     for block in a.blocks() {
@@ -39,11 +59,13 @@ pub(super) fn markdown(a: &Analysis, results: &SweepResults) -> String {
     }
     text.push_str(
         "## Files\n\n\
-         `report.html` has the figures. `metrics.csv` (and `.parquet`) holds every metric of \
-         every run, `runs.csv` every run, \
+         `report.html` has the figures. `metrics.parquet` (and, up to a million rows, \
+         `metrics.csv`) holds every metric of every run, `runs.csv` every run, \
          `mechanisms.csv` (and `.parquet`) every number from inside a network, `inspections.csv` \
          every question, `cells.csv` the means over seeds, `comparisons.csv` \
-         every paired comparison, `learning_curves.csv` the metrics by step.\n\n",
+         every paired comparison, `learning_curves.csv` the metrics by step, `verdict.json` the \
+         verdict with all its numbers, `methods.txt` a paragraph for a paper, `figures/` every \
+         figure as a file of its own.\n\n",
     );
     text.push_str(&format!(
         "## The sweep\n\n```yaml\n{}\n```\n\n",
@@ -59,7 +81,7 @@ pub(super) fn markdown(a: &Analysis, results: &SweepResults) -> String {
 }
 
 /// A table with its title and note; nothing if it has no rows.
-fn table(table: &Table) -> String {
+pub(super) fn table(table: &Table) -> String {
     if table.is_empty() {
         return String::new();
     }

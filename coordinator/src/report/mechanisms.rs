@@ -2,9 +2,8 @@
 //! network, one a row; and which inspect jobs there were.
 
 use std::io::Write;
-use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use parquet::errors::ParquetError;
 
@@ -68,13 +67,10 @@ pub(super) fn parquet(
 }
 
 fn batch(runs: &[&Run], axes: &Axes, a: &Analysis) -> Result<RecordBatch, ArrowError> {
-    let asked = |axis: &'static str| -> columnar::Extra {
-        Box::new(move |runs: &[&Run]| -> ArrayRef {
-            let values = runs.iter().map(|run| Some(text(run, axis)));
-            Arc::new(values.collect::<StringArray>())
-        })
-    };
-    let extra = [("question", asked(QUESTION)), ("weights", asked(AT))];
+    let extra: [columnar::Extra; 2] = [
+        ("question", |run| text(run, QUESTION)),
+        ("weights", |run| text(run, AT)),
+    ];
     columnar::metric_batch(runs, axes, a, &extra)
 }
 

@@ -7,13 +7,17 @@
 //! the results came about.
 
 mod answer;
+mod behaviour;
 mod columnar;
+mod export;
 mod figure;
+mod figures;
 mod format;
 mod html;
 mod inspections;
 mod markdown;
 mod mechanisms;
+mod methods;
 mod provenance;
 mod rows;
 mod table;
@@ -22,6 +26,7 @@ mod terminal;
 mod tidy;
 mod write;
 
+pub use export::{Export, export};
 pub use terminal::terminal;
 pub use write::{ReportError, write};
 

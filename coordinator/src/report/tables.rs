@@ -1,12 +1,16 @@
 //! The tables of an analysis.
 
+mod inference;
+
+pub(super) use inference::{equivalence, leave_one_out, looks, reuse, verdict};
+
 use super::SEALED;
 use super::format::{
     number, or_na, p_value, sentence, signed, signed_with_interval, with_interval, words,
 };
 use super::table::Table;
 use crate::aggregate::stats::{self, Method};
-use crate::aggregate::{Analysis, Cell, Comparison, Steps};
+use crate::aggregate::{Analysis, Cell, Comparison, Reach, Steps};
 use crate::results::Point;
 
 /// Stands before the chosen value of the selected axis.
@@ -114,7 +118,7 @@ pub(super) fn reach(a: &Analysis) -> Table {
                 let mut row = vec![r.arm.clone()];
                 row.extend(block_labels(a, block));
                 row.push(number(r.threshold));
-                row.push(r.median.to_string());
+                row.push(median(r));
                 row.push(format!("{}/{}", r.reached.hits, r.reached.of));
                 let steps: Vec<_> = r.by_seed.iter().map(|(_, s)| Steps::to_string(s)).collect();
                 row.push(steps.join(" "));
@@ -123,9 +127,19 @@ pub(super) fn reach(a: &Analysis) -> Table {
         table.section(rows.collect());
     }
     table.note(
-        "Seeds in ascending order. >T: not passed up to the last evaluation, at step T; \
-         the median of an even number is the upper of the two in the middle.",
+        "Seeds in ascending order. >T: not passed up to the last evaluation, at step T. Median: \
+         Kaplan and Meier's, such seeds counting as later than T; its 95 % interval: Brookmeyer \
+         and Crowley's, –: open.",
     )
+}
+
+/// "160 [120, –]".
+fn median(r: &Reach) -> String {
+    let end = |step: Option<u64>| step.map_or_else(|| "–".to_owned(), |s| s.to_string());
+    match r.interval {
+        (None, None) => r.median.to_string(),
+        (low, high) => format!("{} [{}, {}]", r.median, end(low), end(high)),
+    }
 }
 
 /// Every seed of every arm at the chosen values, on the headline split.
@@ -228,14 +242,17 @@ pub(super) fn test_words(n: usize) -> &'static str {
     }
 }
 
-fn with_block_axes(mut table: Table, a: &Analysis) -> Table {
+pub(super) fn with_block_axes(mut table: Table, a: &Analysis) -> Table {
     for axis in &a.block_axes {
         table = table.text(axis.clone());
     }
     table
 }
 
-fn block_labels<'a>(a: &'a Analysis, block: &'a Point) -> impl Iterator<Item = String> + 'a {
+pub(super) fn block_labels<'a>(
+    a: &'a Analysis,
+    block: &'a Point,
+) -> impl Iterator<Item = String> + 'a {
     a.block_axes.iter().map(|axis| a.axis_label(block, axis))
 }
 
@@ -343,7 +360,7 @@ fn once_where_equal(rows: Vec<Vec<String>>, block_axes: usize) -> Vec<Vec<String
     }
 }
 
-fn range((low, high): (f64, f64)) -> String {
+pub(super) fn range((low, high): (f64, f64)) -> String {
     if number(low) == number(high) {
         number(low)
     } else {

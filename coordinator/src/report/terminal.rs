@@ -30,7 +30,13 @@ pub fn terminal(a: &Analysis) -> String {
             text.push_str(&format!("{}\n", wrap(&line, "")));
         }
     }
-    for table in [tables::surface(a), tables::differences(a)] {
+    let tables = [
+        tables::verdict(a),
+        tables::surface(a),
+        tables::differences(a),
+        tables::looks(a),
+    ];
+    for table in tables {
         if !table.is_empty() {
             text.push_str(&format!("\n{}\n{}\n", table.title, grid(&table)));
             if !table.note.is_empty() {

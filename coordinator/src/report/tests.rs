@@ -1,5 +1,7 @@
 //! Golden tables, equal bytes, and files that appear all at once.
 
+mod inspected;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -18,7 +20,7 @@ fn analysed(results: &SweepResults) -> Analysis {
 }
 
 /// Compares with a golden file; `UPDATE_GOLDEN=1` writes it.
-fn check_golden(name: &str, got: &str) {
+pub(super) fn check_golden(name: &str, got: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("src/report/golden")
         .join(name);
@@ -94,13 +96,23 @@ fn files(results: &SweepResults) -> BTreeMap<String, Vec<u8>> {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("results/made-up");
     write(&analysed(results), results, &out).unwrap();
-    let entries = fs::read_dir(&out).unwrap().map(|e| e.unwrap().path());
-    entries
-        .map(|path| {
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            (name, fs::read(&path).unwrap())
-        })
-        .collect()
+    let mut files = BTreeMap::new();
+    let mut folders = vec![out.clone()];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path
+                    .strip_prefix(&out)
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned();
+                files.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
 }
 
 /// What is above the mark, and without the file that is all provenance.
@@ -257,6 +269,7 @@ fn show() {
             ("grid", several().selected()),
             ("failures", with_failures()),
             ("sealed", Fixture::default().results()),
+            ("inspected", inspected::inspected()),
         ] {
             write(&analysed(&results), &results, &dir.join(name)).unwrap();
         }

@@ -116,6 +116,9 @@ pub(super) fn comparisons(results: &SweepResults, a: &Analysis, to: impl Write) 
             "p_adjusted",
             "adjustment",
             "family",
+            "equivalence_margin",
+            "p_no_loss",
+            "p_equivalent",
         ]
         .map(own),
     );
@@ -243,6 +246,12 @@ fn comparison_row(axes: &Axes, c: &Comparison) -> Vec<String> {
         maybe(c.p_adjusted),
         own(c.family.adjustment()),
         own(c.family.name()),
+    ]);
+    let equivalence = r.and_then(|r| r.equivalence);
+    row.extend([
+        maybe(equivalence.map(|e| e.margin)),
+        maybe(equivalence.map(|e| e.p_lower)),
+        maybe(equivalence.map(|e| e.p())),
     ]);
     row
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{columnar, html, markdown, mechanisms, provenance, tidy};
+use super::{columnar, figures, html, markdown, mechanisms, methods, provenance, tidy};
 use crate::aggregate::Analysis;
 use crate::results::SweepResults;
 
@@ -50,7 +50,8 @@ pub fn write(a: &Analysis, results: &SweepResults, out: &Path) -> Result<(), Rep
         fs::create_dir_all(parent).map_err(name(out))?;
     }
     // A rename onto a folder would fail when others had been put in place.
-    for (file, _) in contents() {
+    let contents = contents(a, results);
+    for (file, _) in &contents {
         let target = out.join(file);
         if target.is_dir() {
             return Err(name(&target)(io::ErrorKind::IsADirectory.into()));
@@ -62,12 +63,16 @@ pub fn write(a: &Analysis, results: &SweepResults, out: &Path) -> Result<(), Rep
         .permissions(fs::Permissions::from_mode(0o777))
         .tempdir_in(place)
         .map_err(name(out))?;
-    for (file, content) in contents() {
+    fs::create_dir(staging.path().join(FIGURES)).map_err(name(out))?;
+    for (file, content) in &contents {
         let written = fill(&staging.path().join(file), |to| content(a, results, to));
         written.map_err(name(&out.join(file)))?;
     }
     if exists {
-        for (file, _) in contents() {
+        let figures = out.join(FIGURES);
+        fs::create_dir_all(&figures).map_err(name(&figures))?;
+        remove_old_figures(&figures, &contents).map_err(name(&figures))?;
+        for (file, _) in &contents {
             let target = out.join(file);
             fs::rename(staging.path().join(file), &target).map_err(name(&target))?;
         }
@@ -85,53 +90,105 @@ fn put_in_place(staging: TempDir, out: &Path) -> io::Result<()> {
     Ok(())
 }
 
-type Content = fn(&Analysis, &SweepResults, &mut (dyn Write + Send)) -> io::Result<()>;
-
-/// The files in the order in which they appear.
-fn contents() -> [(&'static str, Content); 13] {
-    [
-        ("runs.csv", |a, r, to| {
-            tidy::runs_table(r, a, to).map_err(io::Error::other)
-        }),
-        ("runs.parquet", |a, r, to| {
-            columnar::runs_table(r, a, to).map_err(io::Error::other)
-        }),
-        ("metrics.csv", |a, r, to| {
-            tidy::metrics(r, a, to).map_err(io::Error::other)
-        }),
-        ("metrics.parquet", |a, r, to| {
-            columnar::metrics(r, a, to).map_err(io::Error::other)
-        }),
-        ("mechanisms.csv", |a, r, to| {
-            mechanisms::csv(r, a, to).map_err(io::Error::other)
-        }),
-        ("mechanisms.parquet", |a, r, to| {
-            mechanisms::parquet(r, a, to).map_err(io::Error::other)
-        }),
-        ("inspections.csv", |a, r, to| {
-            mechanisms::jobs(r, a, to).map_err(io::Error::other)
-        }),
-        ("cells.csv", |a, r, to| {
-            tidy::cells(r, a, to).map_err(io::Error::other)
-        }),
-        ("comparisons.csv", |a, r, to| {
-            tidy::comparisons(r, a, to).map_err(io::Error::other)
-        }),
-        ("learning_curves.csv", |a, r, to| {
-            tidy::curves(r, a, to).map_err(io::Error::other)
-        }),
-        ("provenance.json", |_, r, to| {
-            serde_json::to_writer_pretty(&mut *to, &provenance::json(r))?;
-            to.write_all(b"\n")
-        }),
-        ("report.md", |a, r, to| {
-            to.write_all(markdown::markdown(a, r).as_bytes())
-        }),
-        ("report.html", |a, r, to| {
-            to.write_all(html::html(a, r).as_bytes())
-        }),
-    ]
+/// Figures of an earlier report that this one does not have would be taken for
+/// its own.
+fn remove_old_figures(folder: &Path, contents: &[(String, Content)]) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let ours = contents.iter().any(|(file, _)| path.ends_with(file));
+        if path.extension().is_some_and(|e| e == "svg") && !ours {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
+
+/// Beyond so many metrics there is no `metrics.csv`: as text they would take
+/// hundreds of MB, and what opens that opens Parquet.
+const CSV_ROWS_MAX: usize = 1_000_000;
+
+/// The folder of the figures.
+const FIGURES: &str = "figures";
+
+type Filling = fn(&Analysis, &SweepResults, &mut (dyn Write + Send)) -> io::Result<()>;
+type Content = Box<dyn Fn(&Analysis, &SweepResults, &mut (dyn Write + Send)) -> io::Result<()>>;
+
+/// The files in the order in which they appear, the page last.
+fn contents(a: &Analysis, results: &SweepResults) -> Vec<(String, Content)> {
+    let mut all: Vec<(String, Content)> = Vec::new();
+    for (_, name, figure) in figures::all(a) {
+        let content = move |_: &Analysis, _: &SweepResults, to: &mut (dyn Write + Send)| {
+            to.write_all(figure.svg.as_bytes())?;
+            to.write_all(b"\n")
+        };
+        all.push((format!("{FIGURES}/{name}.svg"), Box::new(content)));
+    }
+    if a.verdict.is_some() {
+        let content: Filling = |a, _, to| {
+            serde_json::to_writer_pretty(&mut *to, &a.verdict)?;
+            to.write_all(b"\n")
+        };
+        all.push(("verdict.json".to_owned(), Box::new(content)));
+    }
+    let rows: usize = results.runs.iter().map(|run| run.metrics.len()).sum();
+    let small = |file: &str| file != "metrics.csv" || rows <= CSV_ROWS_MAX;
+    let named = FILES
+        .into_iter()
+        .filter(|f| small(f.0))
+        .map(|(file, content)| {
+            let content: Content = Box::new(content);
+            (file.to_owned(), content)
+        });
+    all.extend(named);
+    all
+}
+
+/// The files that every report has.
+const FILES: [(&str, Filling); 14] = [
+    ("runs.csv", |a, r, to| {
+        tidy::runs_table(r, a, to).map_err(io::Error::other)
+    }),
+    ("runs.parquet", |a, r, to| {
+        columnar::runs_table(r, a, to).map_err(io::Error::other)
+    }),
+    ("metrics.csv", |a, r, to| {
+        tidy::metrics(r, a, to).map_err(io::Error::other)
+    }),
+    ("metrics.parquet", |a, r, to| {
+        columnar::metrics(r, a, to).map_err(io::Error::other)
+    }),
+    ("mechanisms.csv", |a, r, to| {
+        mechanisms::csv(r, a, to).map_err(io::Error::other)
+    }),
+    ("mechanisms.parquet", |a, r, to| {
+        mechanisms::parquet(r, a, to).map_err(io::Error::other)
+    }),
+    ("inspections.csv", |a, r, to| {
+        mechanisms::jobs(r, a, to).map_err(io::Error::other)
+    }),
+    ("cells.csv", |a, r, to| {
+        tidy::cells(r, a, to).map_err(io::Error::other)
+    }),
+    ("comparisons.csv", |a, r, to| {
+        tidy::comparisons(r, a, to).map_err(io::Error::other)
+    }),
+    ("learning_curves.csv", |a, r, to| {
+        tidy::curves(r, a, to).map_err(io::Error::other)
+    }),
+    ("provenance.json", |_, r, to| {
+        serde_json::to_writer_pretty(&mut *to, &provenance::json(r))?;
+        to.write_all(b"\n")
+    }),
+    ("methods.txt", |a, r, to| {
+        to.write_all(methods::methods(a, r).as_bytes())
+    }),
+    ("report.md", |a, r, to| {
+        to.write_all(markdown::markdown(a, r).as_bytes())
+    }),
+    ("report.html", |a, r, to| {
+        to.write_all(html::html(a, r).as_bytes())
+    }),
+];
 
 /// Makes one file; a full disk may show only when the data are flushed.
 fn fill(

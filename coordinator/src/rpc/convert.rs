@@ -151,6 +151,7 @@ pub fn status(status: SweepStatus, workers: u64) -> v1::SweepStatus {
         failed_jobs: status.failed.into_iter().map(Into::into).collect(),
         diverged: status.diverged,
         steps_total: status.steps_total,
+        replication: None,
         inspections: status.inspections.total(),
         inspections_done: status.inspections.done,
     }

@@ -19,11 +19,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use seedbed_proto::result::{Artifact, FailureReason, JobResult, Provenance};
-use seedbed_proto::{BlobDigest, JobKey, SweepId, WorkerId};
+use seedbed_proto::{BlobDigest, JobKey, LeaseToken, SweepId, WorkerId};
 use tokio::sync::watch;
 
 use crate::clock::Micros;
 use crate::results::{Run, Selection, SweepResults};
+use crate::submission::Submission;
 
 pub use error::StoreError;
 pub use types::*;
@@ -75,7 +76,7 @@ pub trait Store: Send + Sync {
 
     /// Leases up to `max_jobs` jobs that the worker can run, oldest sweep first,
     /// in each sweep's order; with `only`, jobs of that sweep alone. An answer
-    /// that is lost leaves leases that expire.
+    /// that is lost leaves leases for [`Self::release_unheld`], or that expire.
     async fn acquire(
         &self,
         worker: WorkerId,
@@ -84,6 +85,15 @@ pub trait Store: Send + Sync {
         now: Micros,
         lease_secs: f64,
     ) -> Result<Vec<Leased>, StoreError>;
+
+    /// Takes back the leases of a worker that it does not know of, because the
+    /// answer with them was lost; says how many. `held` are all that it knows of.
+    async fn release_unheld(
+        &self,
+        worker: WorkerId,
+        held: Vec<LeaseToken>,
+        now: Micros,
+    ) -> Result<u64, StoreError>;
 
     /// Heartbeat of several jobs; the answers are in the order of the question.
     /// A checkpoint whose blob is not there is passed over.
@@ -174,6 +184,8 @@ pub trait Store: Send + Sync {
         Ok(results)
     }
 
+    /// A sweep's text and files, as they were last submitted.
+    async fn submission(&self, sweep: &str) -> Result<Submission, StoreError>;
     /// The specs of a sweep's train jobs, canonical JSON by key.
     async fn train_specs(&self, sweep: &str) -> Result<BTreeMap<JobKey, String>, StoreError>;
 

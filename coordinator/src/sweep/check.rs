@@ -1,10 +1,16 @@
 //! What must hold between the settings of a point.
 
+use std::collections::BTreeSet;
+
+use seedbed_proto::job::Task;
+use seedbed_proto::task::plan::plan;
+use seedbed_proto::task::{TaskError, definition};
 use serde_json::Value;
 
 use super::crossing::{Points, Spot};
 use super::decode::Setting;
 use super::document::Document;
+use super::expand;
 use super::model::{Model, ModelShape};
 use super::source::{Problems, Span};
 
@@ -13,10 +19,17 @@ const POINTS_MAX: u64 = 1_000_000;
 
 /// Counts the points of a document and checks each, as far as no file is needed.
 /// Conditions that never hold, and exclusions that match nothing, are mistakes.
-/// `kept` are the steps whose weights are to be kept, and where each stands.
-pub fn walk(document: &mut Document, kept: &[(u64, Span)], problems: &mut Problems) {
+/// `kept` are the steps whose weights are to be kept, and where each stands; `by`
+/// is the metric that a selection goes by.
+pub fn walk(
+    document: &mut Document,
+    kept: &[(u64, Span)],
+    by: Option<&str>,
+    problems: &mut Problems,
+) {
     let mut unused = vec![true; document.excludes.len()];
     let mut points = 0;
+    let mut tasks = Tasks::default();
     let mut all = Points::new(document);
     while let Some(spot) = all.next_raw() {
         let mut excluded = false;
@@ -39,6 +52,7 @@ pub fn walk(document: &mut Document, kept: &[(u64, Span)], problems: &mut Proble
         if !problems.is_full() {
             let shape = Model::of(&spot.get("model").value).known_shape();
             check(&spot, shape.as_ref(), problems);
+            tasks.check(&spot, by, problems);
             late(&spot, kept, problems);
         }
     }
@@ -90,8 +104,6 @@ pub fn check(spot: &Spot, shape: Option<&ModelShape>, problems: &mut Problems) {
         );
     }
 
-    task(spot, problems);
-
     let [device, ops, dtype] =
         ["engine.device", "engine.ops", "engine.dtype"].map(|path| spot.get(path));
     let cpu = matches!(device.value.as_str(), Some("cpu" | "auto"));
@@ -105,6 +117,15 @@ pub fn check(spot: &Spot, shape: Option<&ModelShape>, problems: &mut Problems) {
             ops,
             "the fused kernels run on a cpu only; leave `ops` at auto".into(),
         );
+    }
+    if dtype.value == "tf32" && device.value != "cuda" {
+        let message = "only an NVIDIA GPU rounds products to TF32; write `device: cuda`, or \
+                       leave `dtype` at auto";
+        complain(problems, dtype, message.into());
+    }
+    if dtype.value == "bf16" && device.value == "metal" {
+        let message = "this program computes in f32 on a Mac's GPU; leave `dtype` at auto";
+        complain(problems, dtype, message.into());
     }
     if fused && dtype.value == "bf16" {
         let message = "the fused kernels compute in f32; write `ops: composite`".into();
@@ -128,46 +149,95 @@ fn late(spot: &Spot, kept: &[(u64, Span)], problems: &mut Problems) {
     }
 }
 
-fn task(spot: &Spot, problems: &mut Problems) {
-    let [range, bins, trials] =
-        ["task.range", "task.bins", "task.eval_trials"].map(|path| spot.get(path));
-    let widest = range.value[1].as_u64().unwrap_or(0) - range.value[0].as_u64().unwrap_or(0);
-    let sizes = bins.value.as_array().map_or(&[][..], Vec::as_slice);
-    let largest = sizes.last().and_then(|bin| bin[1].as_u64()).unwrap_or(0);
-    if largest > widest {
-        // The fault lies with whichever was written.
-        let place = if bins.stated { bins } else { range };
-        let message = format!(
-            "numbers from {} to {} differ by at most {widest}, but the last bin ends at {largest}",
-            range.value[0], range.value[1]
-        );
-        problems.push_help(
-            place.span,
-            &place.place,
-            message,
-            "set `task.bins` to fit the range",
-        );
+/// The tasks of a document's points: most points have the same one.
+#[derive(Default)]
+struct Tasks {
+    seen: BTreeSet<String>,
+}
+
+impl Tasks {
+    /// Plans the task of a point, as its worker will, unless that was done before:
+    /// what the design or its numbers can't yield is refused before anything runs.
+    fn check(&mut self, spot: &Spot, by: Option<&str>, problems: &mut Problems) {
+        let task = expand::task(spot);
+        let text = serde_json::to_string(&task).expect("a task has string keys");
+        if !self.seen.insert(text) {
+            return;
+        }
+        let [range, bins] = ["task.range", "task.bins"].map(|path| spot.get(path));
+        let widest = task.range[1] - task.range[0];
+        let largest = task.bins.last().map_or(0, |bin| bin[1]);
+        let binned = definition(&task.name).is_ok_and(|task| task.has_bins);
+        if binned && largest > widest {
+            // The fault lies with whichever was written.
+            let place = if bins.stated { bins } else { range };
+            let [low, high] = task.range;
+            let message = format!(
+                "numbers from {low} to {high} differ by at most {widest}, but the last bin ends at \
+                 {largest}"
+            );
+            let help = "set `task.bins` to fit the range";
+            problems.push_help(place.span, &place.place, message, help);
+            return;
+        }
+        let Ok(found) = definition(&task.name) else {
+            unreachable!("the table's words are the registry's names");
+        };
+        if let Some(metric) = by
+            && metric.contains("congru")
+            && !found.has_congruency
+        {
+            let message = format!("the task {} has no {metric} to select by", task.name);
+            let help = "add `compare: {select: {learning_rate: {by: val.accuracy}}}`";
+            let name = spot.get("task.name");
+            problems.push_help(name.span, &name.place, message, help);
+        }
+        if bins.stated && !found.has_bins {
+            let message = format!("the task {} does not sort its trials by bins", task.name);
+            complain(problems, bins, message);
+        }
+        if let Err(error) = plan(&task) {
+            refused(spot, &task, error, problems);
+        }
     }
-    // cue × answer × congruency × two bins
-    let cells = 8 * (sizes.len() * sizes.len()) as u64;
-    let count = trials.value.as_u64().unwrap_or(0);
-    if cells > 0 && !count.is_multiple_of(cells) {
+}
+
+/// Notes why a task can't be had, at the key that asks for too much.
+fn refused(spot: &Spot, task: &Task, error: TaskError, problems: &mut Problems) {
+    if let TaskError::EvalTrials { cells, .. } = error {
+        let [bins, trials] = ["task.bins", "task.eval_trials"].map(|path| spot.get(path));
         let place = if trials.stated || !bins.stated {
             trials
         } else {
             bins
         };
+        let (count, cells) = (u64::from(task.eval_trials), cells as u64);
         let below = count - count % cells;
         let near = if below == 0 { cells } else { below };
         let message =
             format!("`task.eval_trials` must be a multiple of the {cells} cells, got {count}");
-        problems.push_help(
-            place.span,
-            &place.place,
-            message,
-            format!("for example {near}"),
-        );
+        let help = format!("for example {near}");
+        problems.push_help(place.span, &place.place, message, help);
+        return;
     }
+    let path = match &error {
+        TaskError::UnknownTask { .. } => "task.name",
+        TaskError::UnknownTemplate { .. } | TaskError::Wording(_) => "task.template",
+        TaskError::NoSuchOption { option, .. } => match *option {
+            "delay" => "task.delay",
+            _ => "task.neutral",
+        },
+        TaskError::NoBins | TaskError::Bin { .. } | TaskError::BinBeyondRange { .. } => "task.bins",
+        TaskError::TooFewTrials { field, .. } => field,
+        TaskError::EmptyTrain => "task.train",
+        TaskError::Splits => "task.splits",
+        _ => "task.range",
+    };
+    let message = error.to_string();
+    let message = message
+        .strip_prefix(&format!("{path}: "))
+        .unwrap_or(&message);
+    complain(problems, spot.get(path), message.to_owned());
 }
 
 /// Blocks that a frozen set or an init type names must be there.

@@ -6,11 +6,12 @@ use super::decode::{block, entries, show, suggestion, unknown, value};
 use super::fields::{COMPARE, METRICS};
 use super::kinds::{Field, Kind};
 use super::paths::axis;
+use super::replicate::Until;
 use super::source::Problems;
 use super::tree::{Node, Tree, join};
 
 /// The `compare:` block of a sweep file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Compare {
     /// The axis whose values are the arms: "init".
     pub arms: String,
@@ -18,6 +19,8 @@ pub struct Compare {
     pub replicate: String,
     /// The axis of which one value is chosen per group, if any.
     pub select: Option<Select>,
+    /// When to stop adding seeds, if the sweep grows by itself (`replicate:`).
+    pub until: Option<Until>,
 }
 
 /// One value of an axis is chosen per group.
@@ -38,6 +41,7 @@ impl Default for Compare {
                 axis: "learning_rate".into(),
                 by: "val.incongruent_accuracy".into(),
             }),
+            until: None,
         }
     }
 }

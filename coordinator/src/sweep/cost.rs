@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use seedbed_proto::JobKey;
 use seedbed_proto::job::{Keep, Loss, Pretrain, Task, Train, Work};
+use seedbed_proto::task;
 use serde::Serialize;
 
 use super::document::{KeepWeights, Sweep};
@@ -249,8 +250,9 @@ fn train_flops(train: &Train, shape: &ModelShape) -> f64 {
     };
     let trials = optim.steps as f64 * f64::from(optim.batch);
     let learning = 6.0 * trials * (length * blocks + read * head);
-    // `val` at step 0, along the way and at the end; then one test split.
-    let evaluations = 2.0 + (optim.steps / optim.eval_every.max(1)) as f64;
+    // `val` at step 0, along the way and at the end; then each other split.
+    let others = train.task.splits.len() as f64 - 1.0;
+    let evaluations = 1.0 + (optim.steps / optim.eval_every.max(1)) as f64 + others;
     let evaluated = evaluations * f64::from(train.task.eval_trials);
     learning + 2.0 * evaluated * (length * blocks + head)
 }
@@ -258,12 +260,16 @@ fn train_flops(train: &Train, shape: &ModelShape) -> f64 {
 /// Tokens of a prompt, where words and numbers are single tokens, as in GPT-2's
 /// vocabulary.
 fn prompt_tokens(task: &Task) -> f64 {
-    let tokens = match task.template.as_str() {
-        "T1" => 27,
-        "T2" => 21,
-        "T3" => 31,
-        _ => 22,
+    let text = task::definition(&task.name)
+        .and_then(|definition| task::setup::text(definition, &task.template))
+        .map_or("", |(_, text)| text);
+    let filler = match text.contains("{delay}") {
+        true => task.delay.unwrap_or(task::setup::DELAY) - 1,
+        false => 0,
     };
+    // A name in braces is one token, and so is a mark.
+    let marks = text.matches(['.', ',', ':', ';', '?', '!']).count();
+    let tokens = (text.split_whitespace().count() + marks) as u32 + filler;
     f64::from(tokens + u32::from(task.bos))
 }
 

@@ -1,8 +1,12 @@
 //! Node × kind → checked value. Every mistake is noted and the walk goes on.
 
+use std::collections::BTreeSet;
+
+use seedbed_proto::job::Split;
+use seedbed_proto::task::registry::TASKS;
 use serde_json::{Map, Value, json};
 
-use super::fields::{MODEL, UINT_MAX};
+use super::fields::{MODEL, TEMPLATE, UINT_MAX};
 use super::kinds::{Bounds, Field, Kind};
 use super::source::{Problems, Span};
 use super::tree::{Key, Node, Tree, join};
@@ -218,6 +222,31 @@ pub fn value(kind: &Kind, node: &Node, place: &str, problems: &mut Problems) -> 
             ),
             number_help(other),
         ),
+        (Kind::Template, Tree::Map(_)) => own_template(node, place, problems),
+        (Kind::Template, Tree::Text(text)) => {
+            let names = template_names();
+            if names.contains(&text.as_str()) {
+                return Some(json!(text));
+            }
+            let help = suggestion(text, names.into_iter());
+            fail(
+                format!("no task has a template `{text}`"),
+                Some(&format!("{help}, or write {{text: …}}")),
+            )
+        }
+        (Kind::Template, other) => fail(
+            format!("must be the name of a template, got {}", show(other)),
+            Some("or write {text: …}"),
+        ),
+        (Kind::Splits, Tree::List(items)) => splits(items, place, problems),
+        (Kind::Splits, other) => fail(
+            format!("must be a list of splits, got {}", show(other)),
+            None,
+        ),
+        (Kind::TwoTexts, Tree::List(items)) if items.len() == 2 => {
+            list(&Kind::Text, items, place, problems)
+        }
+        (Kind::TwoTexts, other) => fail(format!("must be two texts, got {}", show(other)), None),
         (Kind::Checkpoints, Tree::List(items)) => steps(node, items, place, problems),
         (Kind::Checkpoints, _) => self::value(&Kind::Word(CHECKPOINTS), node, place, problems),
         (Kind::Init, _) => init(node, place, problems),
@@ -303,6 +332,43 @@ fn bins(node: &Node, items: &[Node], place: &str, problems: &mut Problems) -> Op
         good = false;
     }
     good.then_some(Value::Array(found))
+}
+
+/// The names of all tasks' templates; which ones a task has is checked with it.
+pub(super) fn template_names() -> BTreeSet<&'static str> {
+    let templates = TASKS.iter().flat_map(|task| task.templates);
+    templates.map(|(name, _)| *name).collect()
+}
+
+fn own_template(node: &Node, place: &str, problems: &mut Problems) -> Option<Value> {
+    let before = problems.len();
+    let found = block(TEMPLATE, node, place, problems);
+    if problems.len() == before && !found.iter().any(|(name, _)| *name == "text") {
+        problems.push(node.span, &join(place, "text"), "is missing");
+    }
+    let entries = found
+        .into_iter()
+        .map(|(name, s)| (name.to_owned(), s.value));
+    (problems.len() == before).then(|| entries.collect())
+}
+
+/// The splits in the order in which they are evaluated, so that one set has one
+/// job key; `val` and `test_iid` are always among them.
+fn splits(items: &[Node], place: &str, problems: &mut Problems) -> Option<Value> {
+    let mut found = BTreeSet::from(["val", "test_iid"]);
+    let before = problems.len();
+    for (i, item) in items.iter().enumerate() {
+        let word = value(
+            &Kind::Word(&Split::NAMES),
+            item,
+            &format!("{place}[{i}]"),
+            problems,
+        );
+        let known = Split::NAMES.iter().find(|name| word == Some(json!(name)));
+        found.extend(known);
+    }
+    let ordered = Split::NAMES.iter().filter(|name| found.contains(**name));
+    (problems.len() == before).then(|| ordered.map(|name| json!(name)).collect())
 }
 
 /// Ascending steps, so that one set has one job key.

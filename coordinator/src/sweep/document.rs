@@ -13,6 +13,7 @@ use super::fields::{KEEP, SWEEP};
 use super::inspect::{self, Inspect};
 use super::kinds::{Field, Kind};
 use super::paths;
+use super::replicate;
 use super::source::{Problems, Source, Span, SweepErrors};
 use super::tree::{self, Key, Node, Tree};
 
@@ -163,11 +164,18 @@ impl Reader<'_> {
             Some((_, node)) => compare::decode(node, &varied, self.problems),
             None => Compare::default(),
         };
+        let until = first.keys.get("replicate").and_then(|(_, node)| {
+            let training = documents.iter().filter(|d| !d.seeds.is_empty());
+            let seeds: Vec<&[u64]> = training.map(|d| d.seeds.as_slice()).collect();
+            replicate::decode(node, &seeds, self.problems)
+        });
+        let compare = Compare { until, ..compare };
         // What a wrong axis does to the crossing would only confuse.
         if self.problems.is_empty() {
             let kept = kept_steps(first);
+            let by = compare.select.as_ref().map(|select| select.by.as_str());
             for document in &mut documents {
-                check::walk(document, &kept, self.problems);
+                check::walk(document, &kept, by, self.problems);
             }
             let jobs = |d: &Document| d.points.saturating_mul(d.seeds.len() as u64);
             let jobs: u64 = documents.iter().map(jobs).sum();
@@ -196,7 +204,7 @@ impl Reader<'_> {
                 unknown(key, &key.name, "key", names, self.problems);
                 continue;
             };
-            if index > 0 && matches!(field.name, "keep" | "inspect" | "compare") {
+            if index > 0 && matches!(field.name, "keep" | "inspect" | "compare" | "replicate") {
                 let message = "belongs to the first document: it is one for the whole file";
                 self.problems.push(key.span, field.name, message);
                 continue;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use seedbed_proto::JobKey;
 use seedbed_proto::job::{
-    Base, BaseFiles, CorpusPretrain, DeviceKind, Dtype, Engine, HubModel, JobSpec, Ops, Optim,
-    Pretrain, SPEC_VERSION, Task, Train, Work,
+    Base, CorpusPretrain, DeviceKind, Dtype, Engine, HubModel, JobSpec, Ops, Optim, Pretrain,
+    SPEC_VERSION, Task, Train, Work,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -16,7 +16,7 @@ use super::crossing::{Points, Spot};
 use super::decode::Setting;
 use super::document::{Document, Sweep};
 use super::fields;
-use super::files::{Files, base_paths};
+use super::files::Files;
 use super::kinds::Field;
 use super::model::Model;
 use super::paths;
@@ -141,12 +141,7 @@ pub(super) fn base(
 ) -> Result<(Base, Option<Planned>), String> {
     let (title, work, engine) = match model {
         Model::Base { base: folder } | Model::Path { path: folder } => {
-            let [config, weights, tokenizer] = base_paths(folder).map(|(p, _)| files.digest(&p));
-            let base = BaseFiles {
-                config: config?,
-                weights: weights?,
-                tokenizer: tokenizer?,
-            };
+            let base = files.base(folder)?;
             files.shape(model)?;
             return Ok((Base::Files(base), None));
         }
@@ -254,7 +249,7 @@ impl Jobs<'_> {
             init: typed(spot.get("init").value.clone()),
             frozen: typed(spot.get("frozen").value.clone()),
             untie: spot.get("train.untie").value == true,
-            task: block::<Task>(fields::TASK, "task", spot),
+            task: task(spot),
             keep: self.sweep.keep.checkpoints.clone(),
             seed,
             optim,
@@ -293,13 +288,21 @@ impl Jobs<'_> {
     }
 }
 
+/// The task of a point.
+pub(super) fn task(spot: &Spot) -> Task {
+    block(fields::TASK, "task", spot)
+}
+
 /// A block of the job spec, from the settings of its keys.
 fn block<T: DeserializeOwned>(fields: &[Field], name: &str, spot: &Spot) -> T {
     let mut all = Map::new();
     for field in fields.iter().filter(|f| f.name != "untie") {
         let path = paths::path_of(name, field.name)
             .expect("every key of a block has a path, see the table's test");
-        let setting = spot.get(path);
+        // Keys without a default may be absent; the parser asked for those that must not.
+        let Some(setting) = spot.find(path) else {
+            continue;
+        };
         let value = match path {
             "task.train" if setting.value.is_u64() => json!({ "fixed": setting.value }),
             // A default warm-up is no longer than the run.

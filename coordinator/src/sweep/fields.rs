@@ -4,15 +4,34 @@
 //!
 //! One table, so one file, however long it grows.
 
+use seedbed_proto::task::registry::NAMES;
+
 use super::kinds::{Field, Kind, above, below, field, within};
 
 /// Largest whole number that every JSON reader keeps exact.
 pub const UINT_MAX: u64 = (1 << 53) - 1;
 
-/// Tasks of the registry.
-pub const TASKS: &[&str] = &["ctxdm"];
-/// Templates of the `ctxdm` task.
-pub const TEMPLATES: &[&str] = &["T0", "T1", "T2", "T3"];
+/// A template that stands in the sweep file.
+pub const TEMPLATE: &[Field] = &[
+    field(
+        "text",
+        Kind::Text,
+        None,
+        "The prompt, with each slot of the task once, in braces: `Rule: {cue}. Left: …`.",
+    ),
+    field(
+        "answers",
+        Kind::TwoTexts,
+        None,
+        "Left and right answer, without the space before them; the task's unless given.",
+    ),
+    field(
+        "cues",
+        Kind::TwoTexts,
+        None,
+        "What stands in the cue's slot; the task's words unless given.",
+    ),
+];
 
 const SCHEDULES: Kind = Kind::Word(&["constant", "linear", "cosine"]);
 /// Seeds.
@@ -72,6 +91,12 @@ pub const SWEEP: &[Field] = &[
         Kind::Block(COMPARE),
         None,
         "What is compared with what.",
+    ),
+    field(
+        "replicate",
+        Kind::Block(REPLICATE),
+        None,
+        "Adds seeds, in whole blocks, until the comparison is precise enough.",
     ),
 ];
 
@@ -209,6 +234,18 @@ pub const PRETRAIN: &[Field] = &[
         "AdamW's denominator constant.",
     ),
     field(
+        "dropout",
+        below(0.0, 1.0),
+        Some("0.0"),
+        "Share of activations that is dropped in training, at GPT-2's places; 0 for none.",
+    ),
+    field(
+        "layer_decay",
+        above(0.0, 1.0),
+        Some("1.0"),
+        "Factor of the learning rate from each layer to the one below it; 1 for one rate.",
+    ),
+    field(
         "eval_every",
         Kind::Uint(1, UINT_MAX),
         Some("100"),
@@ -226,15 +263,15 @@ pub const PRETRAIN: &[Field] = &[
 pub const TASK: &[Field] = &[
     field(
         "name",
-        Kind::Word(TASKS),
+        Kind::Word(&NAMES),
         Some("\"ctxdm\""),
         "Name in the task registry.",
     ),
     field(
         "template",
-        Kind::Word(TEMPLATES),
+        Kind::Template,
         Some("\"T0\""),
-        "Wording of the prompt.",
+        "Wording of the prompt: a template of the task, or one of your own.",
     ),
     field(
         "range",
@@ -276,7 +313,54 @@ pub const TASK: &[Field] = &[
         "eval_trials",
         Kind::Uint(1, 10_000_000),
         Some("3600"),
-        "Trials of each evaluation split; a multiple of the number of cells (8 × bins²).",
+        "Trials of each evaluation split; a multiple of the task's cells (`ctxdm`: 8 × bins²).",
+    ),
+    field(
+        "splits",
+        Kind::Splits,
+        Some(
+            "[\"val\",\"test_iid\",\"test_pair\",\"test_number\",\"test_range_near\",\
+             \"test_range_far\",\"test_template\",\"test_cueword\",\"control_no_cue\",\
+             \"control_no_numbers\"]",
+        ),
+        "Where behaviour is measured; `val` and `test_iid` always. `test_pair` and `test_number` \
+         keep their pairs and numbers from training.",
+    ),
+    field(
+        "neutral",
+        Kind::Bool,
+        Some("false"),
+        "Also trials without evidence on the irrelevant dimension.",
+    ),
+    field(
+        "delay",
+        Kind::Uint(1, 512),
+        None,
+        "Filler tokens between evidence and answer, for tasks with a delay; 8 unless given.",
+    ),
+    field(
+        "test_template",
+        Kind::Template,
+        None,
+        "Wording of `test_template`; the task's first other one unless given.",
+    ),
+    field(
+        "test_cues",
+        Kind::TwoTexts,
+        None,
+        "Cue words of `test_cueword`; the task's own unseen ones unless given.",
+    ),
+    field(
+        "test_near",
+        Kind::Pair,
+        None,
+        "Smallest and largest number of `test_range_near`; [100, 199] unless given.",
+    ),
+    field(
+        "test_far",
+        Kind::Pair,
+        None,
+        "Smallest and largest number of `test_range_far`; [200, 361] unless given.",
     ),
 ];
 
@@ -390,9 +474,9 @@ pub const ENGINE: &[Field] = &[
     ),
     field(
         "dtype",
-        Kind::Auto(&Kind::Word(&["f32", "bf16"])),
+        Kind::Auto(&Kind::Word(&["f32", "bf16", "tf32"])),
         Some("\"auto\""),
-        "Compute type; auto is f32.",
+        "Compute type; auto is f32. tf32 is f32 with products that an NVIDIA GPU rounds.",
     ),
     field(
         "micro_batch",
@@ -497,6 +581,54 @@ pub const COMPARE: &[Field] = &[
     ),
 ];
 
+/// `replicate:`.
+pub const REPLICATE: &[Field] = &[field(
+    "until",
+    Kind::Block(UNTIL),
+    None,
+    "When to stop adding seeds.",
+)];
+
+/// `replicate.until:`.
+pub const UNTIL: &[Field] = &[
+    field(
+        "half_width",
+        above(0.0, 1e6),
+        None,
+        "Half the width of the widest paired interval that is narrow enough.",
+    ),
+    field(
+        "metric",
+        Kind::Word(UNTIL_METRICS),
+        Some("\"val.incongruent_accuracy\""),
+        "The metric of that interval, on the val split: tests stay sealed meanwhile.",
+    ),
+    field(
+        "max_seeds",
+        Kind::Uint(3, 10_000),
+        None,
+        "Most seeds; those of `axes.seed` are the first.",
+    ),
+    field(
+        "block",
+        Kind::Uint(1, 1000),
+        Some("5"),
+        "Seeds that are added at a time. Every look at the data widens the intervals a little.",
+    ),
+];
+
+/// Metrics that `replicate.until` may go by.
+pub const UNTIL_METRICS: &[&str] = &[
+    "val.incongruent_accuracy",
+    "val.congruent_accuracy",
+    "val.accuracy",
+    "val.vocab_accuracy",
+    "val.answer_mass",
+    "val.nll",
+    "val.congruency_cost",
+    "val.logit_difference",
+];
+
 /// Metrics that a selection may go by (on the `val` split).
 pub const METRICS: &[&str] = &[
     "incongruent_accuracy",
@@ -522,7 +654,7 @@ mod tests {
     #[test]
     fn defaults_are_json() {
         for block in [
-            SWEEP, MODEL, PRETRAIN, TASK, TRAIN, ENGINE, KEEP, INSPECT, COMPARE,
+            SWEEP, MODEL, PRETRAIN, TASK, TRAIN, ENGINE, KEEP, INSPECT, COMPARE, REPLICATE, UNTIL,
         ] {
             for field in block {
                 if let Some(text) = field.default {

@@ -1,12 +1,14 @@
 //! The files that a sweep names: which they are, and reading them for a client.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use seedbed_proto::BlobDigest;
+use seedbed_proto::job::BaseFiles;
 use seedbed_proto::result::Artifact;
+use serde::Deserialize;
 
 use super::decode::Setting;
 use super::document::Sweep;
@@ -16,12 +18,18 @@ use super::source::{Problems, SweepErrors};
 /// Largest `config.json` that is read.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
+/// Largest index of shards that is read.
+const INDEX_BYTES_MAX: u64 = 16 << 20;
+
+/// Beside it lie weights in several files; it says which tensor is in which.
+const INDEX: &str = "model.safetensors.index.json";
+
 /// What a file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// `config.json` of a base; its text is needed for the expansion.
     Config,
-    /// `model.safetensors` of a base.
+    /// `model.safetensors` of a base, or the index of its shards, or one of them.
     Weights,
     /// `tokenizer.json` of a base.
     Tokenizer,
@@ -111,7 +119,15 @@ impl Sweep {
 pub fn resolve(folder: &Path, sweep: &Sweep) -> Result<Resolved, SweepErrors> {
     let mut problems = Problems::default();
     let mut resolved = Resolved::default();
-    for (FileRef { path, role }, setting) in sweep.references() {
+    let mut references = vec![];
+    for (reference, setting) in sweep.references() {
+        match shards(folder, &reference) {
+            Ok(None) => references.push((reference, setting)),
+            Ok(Some(shards)) => references.extend(shards.into_iter().map(|s| (s, setting))),
+            Err(message) => problems.push(setting.span, &setting.place, message),
+        }
+    }
+    for (FileRef { path, role }, setting) in references {
         if resolved.local.contains_key(&path) {
             continue;
         }
@@ -132,7 +148,7 @@ pub fn resolve(folder: &Path, sweep: &Sweep) -> Result<Resolved, SweepErrors> {
             }
             Err(error) => {
                 let message = format!("can't read {}: {error}", local.display());
-                let help = way_out(role, &local);
+                let help = way_out(role);
                 problems.push_help(setting.span, &setting.place, message, help);
             }
         }
@@ -141,13 +157,47 @@ pub fn resolve(folder: &Path, sweep: &Sweep) -> Result<Resolved, SweepErrors> {
     Ok(resolved)
 }
 
-fn way_out(role: Role, local: &Path) -> &'static str {
-    match role {
-        Role::Weights if local.with_extension("safetensors.index.json").exists() => {
-            "the weights are in shards, and a base has them in one file: \
-             GPT2LMHeadModel.from_pretrained(FOLDER).save_pretrained(FOLDER, max_shard_size=\"1TB\") \
-             of transformers joins them"
+/// The files in the place of `model.safetensors`, where there is an index in its
+/// place: the index, and the shards that it names.
+fn shards(folder: &Path, reference: &FileRef) -> Result<Option<Vec<FileRef>>, String> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let Some(base) = reference.path.strip_suffix("model.safetensors") else {
+        return Ok(None);
+    };
+    let path = format!("{base}{INDEX}");
+    let local = folder.join(&path);
+    if reference.role != Role::Weights || folder.join(&reference.path).exists() || !local.exists() {
+        return Ok(None);
+    }
+    let refuse = |why: String| format!("{}: not an index of shards: {why}", local.display());
+    let bytes = std::fs::metadata(&local).map_or(0, |meta| meta.len());
+    if bytes > INDEX_BYTES_MAX {
+        return Err(refuse(format!("{bytes} bytes are too many")));
+    }
+    let text = std::fs::read_to_string(&local).map_err(|e| refuse(e.to_string()))?;
+    let index: Index = serde_json::from_str(&text).map_err(|e| refuse(e.to_string()))?;
+    let names: BTreeSet<String> = index.weight_map.into_values().collect();
+    let mut files = vec![path];
+    for name in names {
+        // An index that comes from elsewhere must not reach into other folders.
+        if Path::new(&name).file_name() != Some(name.as_ref()) || !name.ends_with(SHARD) {
+            return Err(refuse(format!("{name:?} is not the name of a shard")));
         }
+        files.push(format!("{base}{name}"));
+    }
+    let role = Role::Weights;
+    let files = files.into_iter().map(|path| FileRef { path, role });
+    Ok(Some(files.collect()))
+}
+
+/// How the name of a shard ends.
+const SHARD: &str = ".safetensors";
+
+fn way_out(role: Role) -> &'static str {
+    match role {
         Role::Config | Role::Weights | Role::Tokenizer => {
             "a base is a folder with config.json, model.safetensors and tokenizer.json; \
              paths are relative to the sweep file"
@@ -202,6 +252,37 @@ impl Files {
         ModelShape::of_config(text)
             .map(Some)
             .map_err(|error| format!("{path} is not a GPT-2 configuration: {error}"))
+    }
+
+    /// The files of a base in a folder, its weights in one file or in shards.
+    ///
+    /// # Errors
+    /// If one is not among the files.
+    pub(super) fn base(&self, folder: &str) -> Result<BaseFiles, String> {
+        let [config, weights, tokenizer] = base_paths(folder).map(|(path, _)| path);
+        let within = weights.trim_end_matches("model.safetensors");
+        let index = format!("{within}{INDEX}");
+        let mut shards = BTreeMap::new();
+        let weights = match self.artifacts.get(&index) {
+            Some(index) if !self.artifacts.contains_key(&weights) => {
+                for (path, artifact) in &self.artifacts {
+                    if let Some(name) = path.strip_prefix(within)
+                        && name.ends_with(SHARD)
+                        && !name.contains('/')
+                    {
+                        shards.insert(name.to_owned(), artifact.digest);
+                    }
+                }
+                index.digest
+            }
+            _ => self.digest(&weights)?,
+        };
+        Ok(BaseFiles {
+            config: self.digest(&config)?,
+            weights,
+            tokenizer: self.digest(&tokenizer)?,
+            shards,
+        })
     }
 
     /// The digest of a file that the sweep names.

@@ -29,6 +29,12 @@ pub enum Kind {
     Bins,
     /// `online`, or a number of trials.
     TrainSet,
+    /// The name of a template, or a mapping that holds one.
+    Template,
+    /// Evaluation splits.
+    Splits,
+    /// Two texts.
+    TwoTexts,
     /// `final`, `matched`, `all`, or an ascending list of steps.
     Checkpoints,
     /// How weights start.

@@ -23,6 +23,7 @@ pub mod inspect;
 pub mod kinds;
 pub mod model;
 pub mod paths;
+pub mod replicate;
 pub mod schema;
 pub mod source;
 #[cfg(test)]
@@ -36,5 +37,6 @@ pub use document::{Keep, KeepWeights, Sweep, parse};
 pub use expand::{Jobs, Planned, expand};
 pub use files::{FileRef, Files, Role};
 pub use inspect::{Inspect, Whose};
+pub use replicate::Until;
 pub use schema::schema;
 pub use source::{Problem, SweepErrors};

@@ -59,6 +59,8 @@ pub struct Pretrain {
     pub beta1: f64,
     pub beta2: f64,
     pub epsilon: f64,
+    pub dropout: f64,
+    pub layer_decay: f64,
     pub eval_every: u64,
     pub seed: u64,
 }
@@ -89,8 +91,8 @@ impl Pretrain {
             epsilon: self.epsilon,
             loss: Loss::Full,
             eval_every: self.eval_every,
-            dropout: 0.0,
-            layer_decay: 1.0,
+            dropout: self.dropout,
+            layer_decay: self.layer_decay,
         }
     }
 }

@@ -53,7 +53,8 @@ macro_rules! axis_paths {
 
 const PATHS: &[(&str, &str, &str)] = axis_paths! {
     "task": ["name", "template", "range", "bins", "train", "bos", "random_labels", "split_seed",
-        "eval_trials"],
+        "eval_trials", "splits", "neutral", "delay", "test_template", "test_cues", "test_near",
+        "test_far"],
     "train": ["steps", "batch", "schedule", "warmup", "clip", "weight_decay", "beta1", "beta2",
         "epsilon", "dropout", "layer_decay", "loss", "eval_every", "untie"],
     "engine": ["device", "ops", "dtype", "micro_batch"],
@@ -85,7 +86,7 @@ pub fn axes() -> impl Iterator<Item = AxisField> {
     let nested = PATHS
         .iter()
         // The splits are one for a whole sweep: else arms would not compare.
-        .filter(|(_, _, path)| *path != "task.split_seed")
+        .filter(|(_, _, path)| !matches!(*path, "task.split_seed" | "task.splits"))
         .map(|(name, key, path)| {
             let field = block(name)
                 .iter()

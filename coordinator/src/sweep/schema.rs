@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{METRICS, MODEL, SWEEP, TRAIN};
+use super::fields::{METRICS, MODEL, SWEEP, TEMPLATE, TRAIN};
 use super::kinds::{Bounds, Field, Kind};
 use super::paths;
 
@@ -73,6 +73,21 @@ fn of(kind: &Kind) -> Value {
             { "const": "online" },
             { "type": "integer", "minimum": 1, "maximum": u32::MAX },
         ]}),
+        Kind::Template => {
+            let mut own = block(TEMPLATE);
+            own["required"] = json!(["text"]);
+            json!({ "anyOf": [{ "enum": super::decode::template_names() }, own] })
+        }
+        Kind::Splits => json!({
+            "type": "array",
+            "items": { "enum": seedbed_proto::job::Split::NAMES },
+        }),
+        Kind::TwoTexts => json!({
+            "type": "array",
+            "minItems": 2,
+            "maxItems": 2,
+            "items": { "type": "string", "minLength": 1 },
+        }),
         Kind::Checkpoints => json!({ "anyOf": [
             { "enum": super::decode::CHECKPOINTS },
             {

@@ -18,7 +18,7 @@ pub fn one_or_many(
     problems: &mut Problems,
 ) -> Option<Vec<Setting>> {
     let lists_in_value = match field.kind {
-        Kind::Pair => 1,
+        Kind::Pair | Kind::Splits | Kind::TwoTexts => 1,
         Kind::Bins => 2,
         _ => 0,
     };

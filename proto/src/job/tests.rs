@@ -117,3 +117,29 @@ fn numbers_out_of_range_are_refused() {
         }
     }
 }
+
+#[test]
+fn a_task_of_before_there_were_other_splits_keeps_its_text() {
+    let text = r#"{"name":"ctxdm","template":"T0","range":[0,99],"bins":[[1,4]],"train":"online","bos":false,"random_labels":false,"split_seed":0,"eval_trials":8}"#;
+    let mut task: Task = serde_json::from_str(text).expect("readable");
+    assert_eq!(serde_json::to_string(&task).expect("plain"), text);
+    assert_eq!(task.splits, [Split::Val, Split::TestIid]);
+
+    task.splits = Split::ALL.to_vec();
+    task.template = Template::Own(OwnTemplate {
+        text: "{cue}".into(),
+        answers: None,
+        cues: None,
+    });
+    task.test_near = Some([100, 120]);
+    let longer = serde_json::to_string(&task).expect("plain");
+    for part in [
+        r#""template":{"text":"{cue}"}"#,
+        r#""control_no_numbers"]"#,
+        r#""test_near":[100,120]"#,
+    ] {
+        assert!(longer.contains(part), "{longer}");
+    }
+    let back: Task = serde_json::from_str(&longer).expect("readable");
+    assert_eq!(back, task);
+}

@@ -98,6 +98,7 @@ fn config(stub: &Stub, cache: &Path) -> Config {
             token: None,
         },
         device: DeviceChoice::Cpu,
+        ops: vec![],
         threads: 1,
         cache_dir: cache.to_owned(),
         cache_bytes_max: 1 << 20,
@@ -193,6 +194,26 @@ async fn a_job_is_fetched_run_and_delivered() {
     assert_eq!(state.blobs[&result.artifacts[0].digest], b"step,loss\n");
     let workers = fs::read_dir(cache.path().join("workers")).expect("there");
     assert_eq!(workers.count(), 1, "nothing but the guard's lock is left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_was_lost_is_told_with_the_next_question() {
+    let cache = tempfile::tempdir().expect("a directory");
+    let stub = Stub::start(State {
+        acquire_errors: [Status::unavailable("gone")].into(),
+        ..with_job()
+    });
+    let worker = work(config(&stub, cache.path()), |_, context| finish(context));
+    stub.until("a question after the job", |s| {
+        !s.completes.is_empty() && s.acquires.len() > 2
+    })
+    .await;
+    worker.ends().await.expect("in good order");
+    let state = stub.state();
+    let lost: Vec<_> = state.acquires.iter().map(|a| a.answer_lost).collect();
+    assert_eq!(lost[..3], [false, true, false]);
+    // It holds nothing, and says so.
+    assert!(state.acquires[1].held_tokens.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -319,6 +340,26 @@ async fn a_worker_that_must_go_gives_its_job_back_with_a_checkpoint() {
     let given_back = state.releases[0].checkpoint.as_ref().expect("a checkpoint");
     let expect = format!("step {}", given_back.step);
     assert_eq!(state.blobs[&given_back.digest], expect.as_bytes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_go_out_by_the_clock() {
+    let cache = tempfile::tempdir().expect("a directory");
+    let stub = Stub::start(with_job());
+    let mut config = config(&stub, cache.path());
+    config.checkpoint.every = Some(Duration::from_millis(100));
+    let worker = work(config, |_, context| {
+        train(context);
+        Ok(Outcome::Stopped)
+    });
+    stub.until("three checkpoints are told", |s| s.checkpoints.len() >= 3)
+        .await;
+    stub.state().order = v1::OrderKind::Drop;
+    worker.ends().await.expect("in good order");
+    // A step takes 2 ms or more: there are at most fifty between two of them.
+    let steps: Vec<_> = stub.state().checkpoints.iter().map(|c| c.step).collect();
+    assert!(steps[0] > 0 && steps[0] <= 50, "{steps:?}");
+    assert!(steps.is_sorted_by(|a, b| a < b), "{steps:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

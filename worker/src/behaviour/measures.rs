@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use seedbed_proto::result::Metric;
 
-use super::Mean;
+use super::{Mean, hit};
 use crate::task::EvalSplit;
 
 /// What is read from the last-position logits of one prompt.
@@ -20,6 +20,13 @@ pub struct Readout {
     pub argmax: u32,
 }
 
+impl Readout {
+    /// Δ = logit(right) − logit(left).
+    pub fn delta(&self) -> f64 {
+        f64::from(self.right) - f64::from(self.left)
+    }
+}
+
 /// Measures behaviour on a split.
 ///
 /// - `accuracy`, `incongruent_accuracy`, `congruent_accuracy`: two-way, 1 where
@@ -28,7 +35,8 @@ pub struct Readout {
 /// - `vocab_accuracy`: the answer has the largest logit of all tokens;
 /// - `answer_mass`: mean P(left) + P(right); `nll`: mean −log P(answer);
 /// - `logit_difference`: mean s·Δ;
-/// - `accuracy` with a stratum `context.congruency` ("color.incongruent").
+/// - `accuracy` and `vocab_accuracy` with a stratum `context.congruency`
+///   ("color.incongruent").
 ///
 /// A measure of which the split has no trial is left out.
 ///
@@ -43,7 +51,7 @@ pub fn measure(split: &EvalSplit, answers: [u32; 2], rows: &[Readout], step: u64
     );
     let [mut accuracy, mut vocab, mut mass, mut nll, mut difference] = [Mean::default(); 5];
     let [mut congruent, mut incongruent] = [Mean::default(); 2];
-    let mut strata: BTreeMap<String, Mean> = BTreeMap::new();
+    let mut strata: BTreeMap<String, [Mean; 2]> = BTreeMap::new();
 
     for ((row, trial), context) in rows.iter().zip(&split.trials).zip(&split.contexts) {
         let (left, right, log_z) = (
@@ -56,11 +64,8 @@ pub fn measure(split: &EvalSplit, answers: [u32; 2], rows: &[Readout], step: u64
         } else {
             (left, right)
         };
-        let hit = match chosen.partial_cmp(&other) {
-            Some(std::cmp::Ordering::Greater) => 1.0,
-            Some(std::cmp::Ordering::Equal) => 0.5,
-            _ => 0.0,
-        };
+        let hit = hit(row, trial.right);
+        let named = f64::from(row.argmax == answers[usize::from(trial.right)]);
         accuracy.add(hit);
         let stratum = match trial.congruent {
             Some(true) => {
@@ -73,8 +78,10 @@ pub fn measure(split: &EvalSplit, answers: [u32; 2], rows: &[Readout], step: u64
             }
             None => (*context).to_owned(),
         };
-        strata.entry(stratum).or_default().add(hit);
-        vocab.add(f64::from(row.argmax == answers[usize::from(trial.right)]));
+        let [of_two, of_all] = strata.entry(stratum).or_default();
+        of_two.add(hit);
+        of_all.add(named);
+        vocab.add(named);
         mass.add((left - log_z).exp() + (right - log_z).exp());
         nll.add(log_z - chosen);
         difference.add(chosen - other);
@@ -98,9 +105,13 @@ pub fn measure(split: &EvalSplit, answers: [u32; 2], rows: &[Readout], step: u64
     metrics.push(whole("answer_mass", mass.value()));
     metrics.push(whole("nll", nll.value()));
     metrics.push(whole("logit_difference", difference.value()));
-    metrics.extend(strata.into_iter().map(|(stratum, mean)| Metric {
-        slot: Some(stratum),
-        ..whole("accuracy", mean.value())
-    }));
+    for (stratum, [of_two, of_all]) in strata {
+        for (name, mean) in [("accuracy", of_two), ("vocab_accuracy", of_all)] {
+            metrics.push(Metric {
+                slot: Some(stratum.clone()),
+                ..whole(name, mean.value())
+            });
+        }
+    }
     metrics
 }

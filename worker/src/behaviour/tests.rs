@@ -78,9 +78,10 @@ fn a_perfect_observer_is_perfect() {
             ("logit_difference", 3.0),
             ("accuracy@color.incongruent", 1.0),
             ("accuracy@motion.congruent", 1.0),
+            ("vocab_accuracy@motion.incongruent", 1.0),
         ],
     );
-    assert_eq!(found.len(), 12);
+    assert_eq!(found.len(), 16);
 }
 
 #[test]
@@ -98,8 +99,64 @@ fn a_context_blind_observer_stands_on_its_floor() {
             ("accuracy@color.incongruent", 1.0),
             ("accuracy@motion.congruent", 1.0),
             ("accuracy@motion.incongruent", 0.0),
+            ("vocab_accuracy@motion.incongruent", 0.0),
         ],
     );
+}
+
+#[test]
+fn bins_tell_how_strong_the_evidence_was() {
+    let (split, answers) = split(720);
+    let evidence = split.evidence.clone().expect("two numeric dimensions");
+    // Follows the relevant dimension, but sees nothing below 5; argmax is never an
+    // answer.
+    let read = |&[rel, _]: &[f64; 2]| Readout {
+        left: 0.0,
+        right: if rel.abs() < 5.0 {
+            0.0
+        } else {
+            rel.signum() as f32 * 3.0
+        },
+        log_z: 0.0,
+        argmax: 0,
+    };
+    let rows: Vec<_> = evidence.iter().map(read).collect();
+    let found: BTreeMap<_, _> = binned(&split, &BINS, answers, &rows, 300)
+        .into_iter()
+        .map(|m| {
+            assert_eq!((m.split.as_str(), m.step), ("val", 300));
+            (format!("{}@{}", m.name, m.slot.expect("a bin")), m.value)
+        })
+        .collect();
+    let sure = 1.0 / (1.0 + (-3.0_f64).exp());
+    check(
+        &found,
+        &[
+            ("accuracy@color.incongruent.rel1-4.irr17-50", 0.5),
+            ("accuracy@color.incongruent.rel5-16.irr17-50", 1.0),
+            ("vocab_accuracy@motion.congruent.rel5-16.irr1-4", 0.0),
+            ("psychometric.p_right@color.rel.-17-50", 1.0 - sure),
+            ("psychometric.p_right@color.rel.-1-4", 0.5),
+            ("psychometric.p_right@motion.rel.+5-16", sure),
+            // Cells are balanced: whatever the irrelevant side, half is right.
+            ("psychometric.p_right@motion.irr.+17-50", 0.5),
+            ("psychometric.p_right@color.irr.-1-4", 0.5),
+        ],
+    );
+    // Cue × congruency × 3 × 3 bins, both accuracies; cue × dimension × 6 bins.
+    assert_eq!(found.len(), 2 * 36 + 24);
+
+    // A difference between bins, and a tie of the irrelevant dimension.
+    let mut odd = split.clone();
+    odd.evidence = Some(vec![[5.0, 0.0]; 720]);
+    odd.trials.iter_mut().for_each(|t| t.congruent = None);
+    let names = |bins: &[[u32; 2]]| -> Vec<String> {
+        let found = binned(&odd, bins, answers, &rows, 0).into_iter();
+        found.filter_map(|m| m.slot).collect()
+    };
+    assert!(names(&BINS).contains(&"color.neutral.rel5-16.irr0".to_owned()));
+    assert!(names(&BINS).contains(&"motion.irr.0".to_owned()));
+    assert_eq!(names(&[[1, 4], [6, 9]]), [""; 0]);
 }
 
 #[test]

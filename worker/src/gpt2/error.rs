@@ -181,12 +181,27 @@ impl From<ModelError> for JobError {
             | ModelError::Shard { .. }
             | ModelError::Request(_) => FailureReason::Invalid,
             ModelError::NoGradient(_) => FailureReason::Bug,
-            // The library has no variant for it; CUDA's own text is all there is.
-            ModelError::Tensors(_) if message.to_lowercase().contains("out of memory") => {
-                FailureReason::OutOfMemory
-            }
-            ModelError::Tensors(_) => FailureReason::Bug,
+            ModelError::Tensors(error) => tensor_failure(&error),
         };
         Self::new(reason, message)
+    }
+}
+
+/// The kind of failure of a tensor operation. The library has no variant for memory
+/// that ran out: what drivers say is all there is.
+pub fn tensor_failure(error: &candle_core::Error) -> FailureReason {
+    let text = error.to_string().to_lowercase();
+    let words = [
+        // CUDA: by its text and by its name.
+        "out of memory",
+        "out_of_memory",
+        // cuBLAS, for its workspace.
+        "cublas_status_alloc_failed",
+        // Metal, which has no other reason to refuse a buffer.
+        "failed to create metal resource: buffer",
+    ];
+    match words.iter().any(|words| text.contains(words)) {
+        true => FailureReason::OutOfMemory,
+        false => FailureReason::Bug,
     }
 }

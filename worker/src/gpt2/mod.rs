@@ -12,7 +12,7 @@ mod freeze;
 pub mod hooks;
 pub mod init;
 mod model;
-mod shards;
+pub mod shards;
 pub mod weights;
 
 #[cfg(test)]
@@ -20,7 +20,7 @@ pub(crate) mod tests;
 
 pub use config::Config;
 pub use dropout::Dropout;
-pub use error::{ModelError, TensorProblem};
+pub use error::{ModelError, TensorProblem, tensor_failure};
 pub use freeze::trainable;
 pub use model::{Entry, Gpt2, Param};
 pub use weights::Weights;

@@ -56,6 +56,8 @@ pub struct Gpt2 {
     pub(super) train: Net,
     /// The same memory without: evaluation builds no graph.
     eval: Net,
+    /// The compute type that was asked for: TF32 shows in no tensor's type.
+    dtype: Dtype,
     device: Device,
 }
 
@@ -92,12 +94,19 @@ impl Gpt2 {
         dtype: Dtype,
         device: &Device,
     ) -> Result<Self> {
+        let refuse = |why: String| Err(ModelError::Request(format!("engine: {why}")));
         if ops == Ops::Fused && !(device.is_cpu() && dtype == Dtype::F32) {
-            return Err(ModelError::Request(format!(
-                "engine: fused operations run on the cpu in f32, not on {:?} in {dtype:?}; use \
+            return refuse(format!(
+                "fused operations run on the cpu in f32, not on {:?} in {dtype:?}; use \
                  `ops: composite`",
                 device.location()
-            )));
+            ));
+        }
+        if dtype == Dtype::Tf32 && !device.is_cuda() {
+            return refuse(format!(
+                "only an NVIDIA GPU rounds products to TF32, not {:?}; use `dtype: f32`",
+                device.location()
+            ));
         }
         let config = match weights.contains_key(LM_HEAD) {
             true => config.clone().untied(),
@@ -127,8 +136,8 @@ impl Gpt2 {
                 var,
             });
         }
-        let dtype = match dtype {
-            Dtype::F32 => DType::F32,
+        let activations = match dtype {
+            Dtype::F32 | Dtype::Tf32 => DType::F32,
             Dtype::Bf16 => DType::BF16,
         };
         let net = |detach: bool| {
@@ -143,7 +152,7 @@ impl Gpt2 {
                     tensor.clone()
                 }
             };
-            Net::new(&config, find, ops, dtype)
+            Net::new(&config, find, ops, activations)
         };
         let (train, eval) = (net(false), net(true));
         Ok(Self {
@@ -151,6 +160,7 @@ impl Gpt2 {
             params,
             train,
             eval,
+            dtype,
             device: device.clone(),
         })
     }
@@ -162,7 +172,7 @@ impl Gpt2 {
 
     /// What decides the bits of a result besides weights and machine.
     pub fn numeric_path(&self) -> String {
-        let Net { ops, dtype, .. } = self.eval;
+        let (ops, dtype) = (self.eval.ops, self.dtype);
         format!("{ops:?} {dtype:?} {:?}", self.device.location())
     }
 
@@ -442,13 +452,17 @@ struct Block {
 impl Block {
     /// (B, T, C) → (B, T, C).
     fn all(&self, ops: Ops, x: &Tensor, dropout: Option<&Dropout>) -> Result<Tensor> {
+        let Some(dropout) = dropout else {
+            let (norm, qkv, out) = (
+                self.ln_1.parts(),
+                self.c_attn.parts(),
+                self.attn_proj.parts(),
+            );
+            let x = ops::self_attention(ops, x, norm, qkv, out, self.heads)?;
+            return self.add_mlp(ops, &x);
+        };
         let normed = self.ln_1.apply(ops, x)?;
         let Linear { weight, bias } = &self.c_attn;
-        let Some(dropout) = dropout else {
-            let heads = ops::attention(ops, &normed, weight, bias, self.heads)?;
-            let x = (x + self.attn_proj.apply(ops, &heads)?)?;
-            return Ok((&x + self.mlp(ops, &x)?)?);
-        };
         let kept = dropout.attention(self.layer, &normed, self.heads, x.dim(1)?)?; // (B, H, T, T)
         let heads = ops::attention_dropping(ops, &normed, weight, bias, self.heads, &kept)?;
         let added = self.attn_proj.apply(ops, &heads)?;
@@ -465,8 +479,7 @@ impl Block {
         let x = x.narrow(1, t - 1, 1)?.squeeze(1)?; // (B, C)
         let Some(dropout) = dropout else {
             let heads = ops::attention_last(ops, &normed, weight, bias, self.heads)?; // (B, C)
-            let x = (x + self.attn_proj.apply(ops, &heads)?)?;
-            return Ok((&x + self.mlp(ops, &x)?)?);
+            return self.add_mlp(ops, &(x + self.attn_proj.apply(ops, &heads)?)?);
         };
         let kept = dropout.attention(self.layer, &normed, self.heads, 1)?; // (B, H, 1, T)
         let heads = ops::attention_dropping(ops, &normed, weight, bias, self.heads, &kept)?;
@@ -474,6 +487,12 @@ impl Block {
         let x = (x + dropout.last(Place::AttentionOut(self.layer), &added, t)?)?;
         let added = self.mlp(ops, &x)?;
         Ok((&x + dropout.last(Place::MlpOut(self.layer), &added, t)?)?)
+    }
+
+    /// x + mlp(ln_2 x): (…, C) → (…, C).
+    fn add_mlp(&self, ops: Ops, x: &Tensor) -> Result<Tensor> {
+        let (inner, outer) = (self.c_fc.parts(), self.mlp_proj.parts());
+        Ok(ops::mlp(ops, x, self.ln_2.parts(), inner, outer)?)
     }
 
     /// What the MLP adds to the stream: (…, C) → (…, C).
@@ -491,6 +510,13 @@ struct Linear {
 }
 
 impl Linear {
+    fn parts(&self) -> ops::Affine<'_> {
+        ops::Affine {
+            weight: &self.weight,
+            bias: &self.bias,
+        }
+    }
+
     fn apply(&self, ops: Ops, x: &Tensor) -> Result<Tensor> {
         Ok(ops::linear(ops, x, &self.weight, &self.bias)?)
     }
@@ -503,6 +529,14 @@ struct LayerNorm {
 }
 
 impl LayerNorm {
+    fn parts(&self) -> ops::Norm<'_> {
+        ops::Norm {
+            gain: &self.gain,
+            bias: &self.bias,
+            epsilon: self.epsilon,
+        }
+    }
+
     fn apply(&self, ops: Ops, x: &Tensor) -> Result<Tensor> {
         Ok(ops::layer_norm(
             ops,

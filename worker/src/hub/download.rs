@@ -15,7 +15,8 @@ use seedbed_proto::job::HubModel;
 use seedbed_proto::result::FailureReason;
 
 use super::FILES;
-use crate::job::JobError;
+use crate::gpt2::shards;
+use crate::job::{JobError, WEIGHTS_INDEX};
 
 const PUBLIC_HUB: &str = "https://huggingface.co";
 
@@ -57,7 +58,7 @@ impl Settings {
     }
 }
 
-/// Brings the files into `dir`.
+/// Brings the files into `dir`; for weights in shards, the index and all of them.
 ///
 /// # Errors
 /// If one can't be had.
@@ -65,20 +66,41 @@ pub fn fetch(model: &HubModel, dir: &Path, settings: &Settings) -> Result<[PathB
     let cache = Cache::new(settings.cache.clone());
     let (id, revision) = (model.repo.clone(), model.revision.clone());
     let repo = Repo::with_revision(id, RepoType::Model, revision);
-    let mut files = FILES.map(|name| dir.join(name));
-    for (name, to) in FILES.iter().zip(&mut files) {
+    let obtain = |name: &str| -> Result<PathBuf, Trouble> {
+        let to = dir.join(name);
         let found = match cached(&cache, &repo, name) {
             Some(found) => found,
-            None if settings.offline => return Err(not_cached(model, name, settings)),
-            None => download(model, &cache, &repo, name, settings)
-                .map_err(|trouble| trouble.tell(model, name, settings))?,
+            None if settings.offline => return Err(Trouble::NotCached),
+            None => download(model, &cache, &repo, name, settings)?,
         };
-        place(&found, to).map_err(|e| {
-            let text = format!("can't place {} at {}: {e}", found.display(), to.display());
-            JobError::new(FailureReason::Environment, text)
-        })?;
-    }
-    Ok(files)
+        match place(&found, &to) {
+            Ok(()) => Ok(to),
+            Err(e) => Err(Trouble::Local(format!(
+                "can't place {} at {}: {e}",
+                found.display(),
+                to.display()
+            ))),
+        }
+    };
+    let tell = |trouble: Trouble, name: &str| trouble.tell(model, name, settings);
+    let get = |name: &str| obtain(name).map_err(|trouble| tell(trouble, name));
+    let [config, weights, tokenizer] = FILES;
+    let config = get(config)?;
+    let weights = match obtain(weights) {
+        Ok(file) => file,
+        Err(first @ (Trouble::Status(404) | Trouble::NotCached)) => match obtain(WEIGHTS_INDEX) {
+            Ok(index) => {
+                for shard in shards::names(&index)? {
+                    get(&shard)?;
+                }
+                index
+            }
+            // Neither is there: it is the usual one that is missed.
+            Err(_) => return Err(tell(first, weights)),
+        },
+        Err(trouble) => return Err(tell(trouble, weights)),
+    };
+    Ok([config, weights, get(tokenizer)?])
 }
 
 fn cached(cache: &Cache, repo: &Repo, name: &str) -> Option<PathBuf> {
@@ -96,6 +118,10 @@ enum Trouble {
     Status(u16),
     /// Anything that another attempt may cure.
     Passing(String),
+    /// Nothing may be downloaded, and it is not in the cache.
+    NotCached,
+    /// The disk of this worker refused it.
+    Local(String),
 }
 
 fn download(
@@ -218,8 +244,8 @@ impl Trouble {
             Self::Status(404) if name.ends_with(".safetensors") => (
                 FailureReason::Invalid,
                 format!(
-                    "{from} has no file {name} of {repo} at revision {revision}: weights in \
-                     shards or of another format have to be saved as this one file first"
+                    "{from} has no file {name} of {repo} at revision {revision}, nor an index of \
+                     shards: weights of another format have to be saved as safetensors first"
                 ),
             ),
             Self::Status(404) => (
@@ -241,22 +267,18 @@ impl Trouble {
                 FailureReason::Environment,
                 format!("can't download {name} of {repo} from {from}: {cause}"),
             ),
+            Self::NotCached => (
+                FailureReason::Environment,
+                format!(
+                    "offline (HF_HUB_OFFLINE), and {name} of {repo} at revision {revision} is \
+                     not in {}",
+                    settings.cache.display()
+                ),
+            ),
+            Self::Local(cause) => return JobError::new(FailureReason::Environment, cause),
         };
         JobError::new(reason, format!("{cause}. {}", way_out()))
     }
-}
-
-fn not_cached(model: &HubModel, name: &str, settings: &Settings) -> JobError {
-    let HubModel { repo, revision } = model;
-    let cache = settings.cache.display();
-    JobError::new(
-        FailureReason::Environment,
-        format!(
-            "offline (HF_HUB_OFFLINE), and {name} of {repo} at revision {revision} is not in \
-             {cache}. {}",
-            way_out()
-        ),
-    )
 }
 
 fn way_out() -> &'static str {

@@ -14,14 +14,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use seedbed_proto::job::{JobSpec, Pretrain, Work};
+use seedbed_proto::job::{Dtype, JobSpec, Pretrain, Work};
 use seedbed_proto::result::{FailureReason, Metric, Note};
+
+use crate::ops;
 
 /// Runs a job to its end, or until the host stops it.
 ///
 /// # Errors
 /// If it fails; what lies in the work directory then means nothing.
 pub fn run(spec: &JobSpec, inputs: &Inputs, ctx: &RunContext<'_>) -> Result<Outcome, JobError> {
+    if ctx.device.is_cuda() {
+        ops::round_products(spec.engine.dtype == Dtype::Tf32);
+    }
     match &spec.work {
         Work::Pretrain(Pretrain::Hub(model)) => pretrain::from_hub(model, ctx),
         Work::Pretrain(Pretrain::Corpus(job)) => pretrain::from_corpus(spec, job, inputs, ctx),
@@ -34,6 +39,8 @@ pub fn run(spec: &JobSpec, inputs: &Inputs, ctx: &RunContext<'_>) -> Result<Outc
 pub struct RunContext<'a> {
     /// Where tensors live.
     pub device: Device,
+    /// Memory that the job can have there; 0 if that can't be told.
+    pub memory_bytes: u64,
     /// A directory of this attempt alone; it is removed afterwards.
     pub work_dir: PathBuf,
     /// A directory that all jobs of this kind of machine share, for what may be
@@ -82,12 +89,18 @@ pub enum Directive {
     Stop,
 }
 
+/// The role of a base's weights in one file.
+pub const WEIGHTS: &str = "model.safetensors";
+
+/// The role of the index of a base's weights in several files, which lie beside it.
+pub const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
+
 /// The local files that a job reads.
 #[derive(Debug, Clone, Default)]
 pub struct Inputs {
-    /// By role: `config.json`, `model.safetensors`, `tokenizer.json` of the base;
-    /// `corpus/0`, `corpus/1` … of a pretraining; `subject/…` and `other/0/…` of a
-    /// question about networks.
+    /// By role: `config.json`, [`WEIGHTS`] or [`WEIGHTS_INDEX`], `tokenizer.json` of
+    /// the base; `corpus/0`, `corpus/1` … of a pretraining; `subject/…` and
+    /// `other/0/…` of a question about networks.
     pub files: BTreeMap<String, PathBuf>,
     /// Checkpoints that earlier attempts handed over, the furthest first: the
     /// first one that is whole is taken.
@@ -106,6 +119,17 @@ impl Inputs {
                 FailureReason::Bug,
                 format!("the job was started without its input {role:?}"),
             )),
+        }
+    }
+
+    /// The base's weights: one file, or the index of several.
+    ///
+    /// # Errors
+    /// If the job was given neither: a bug of the caller.
+    pub fn weights(&self) -> Result<&Path, JobError> {
+        match self.files.get(WEIGHTS_INDEX) {
+            Some(index) => Ok(index),
+            None => self.file(WEIGHTS),
         }
     }
 }

@@ -1,21 +1,23 @@
 //! Pretrain: a base model, downloaded, or trained here on text.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
-use seedbed_proto::job::{CorpusPretrain, Frozen, HubModel, Init, JobSpec};
+use seedbed_proto::job::{CorpusPretrain, Frozen, HubModel, Init, JobSpec, Loss};
 use seedbed_proto::result::{FailureReason, Metric};
 use tokenizers::Tokenizer;
 
 use crate::gpt2::{self, Config, Dropout, Entry, Gpt2};
 use crate::hub;
-use crate::job::{Directive, Inputs, JobError, Outcome, Output, Progress, RunContext};
+use crate::job::{Directive, Inputs, JobError, Outcome, Output, Progress, RunContext, WEIGHTS};
 use crate::task;
 use crate::train::bpe::{self, BpeError, END_OF_TEXT};
 use crate::train::corpus::{Corpus, split};
 use crate::train::error::TrainError;
+use crate::train::footprint::{self, Footprint};
 use crate::train::resume;
 use crate::train::trainer::{Course, Halt, Settings, Visit, train, unwritable, write_curve};
 
@@ -35,18 +37,26 @@ pub fn from_hub(model: &HubModel, ctx: &RunContext<'_>) -> Result<Outcome, JobEr
     ) {
         return Ok(Outcome::Stopped);
     }
-    let files = hub::fetch(model, &ctx.work_dir)?;
-    let [config, weights, tokenizer] = &files;
-    let parsed = Config::read(config)?;
-    gpt2::weights::read(weights, &parsed)?;
-    read_tokenizer(tokenizer)?;
+    base_of(hub::fetch(model, &ctx.work_dir)?, &ctx.work_dir)
+}
+
+/// A base from its fetched files, which are checked; weights in shards become one
+/// file in `dir`.
+pub(super) fn base_of(
+    [config, weights, tokenizer]: [PathBuf; 3],
+    dir: &Path,
+) -> Result<Outcome, JobError> {
+    let parsed = Config::read(&config)?;
+    let read = gpt2::weights::read(&weights, &parsed)?;
+    read_tokenizer(&tokenizer)?;
+    let single = dir.join(WEIGHTS);
+    if weights != single {
+        gpt2::weights::write(&single, &read)?;
+    }
+    let names = hub::FILES.map(String::from).into_iter();
     Ok(Outcome::Finished(Output {
         metrics: vec![],
-        files: hub::FILES
-            .map(String::from)
-            .into_iter()
-            .zip(files)
-            .collect(),
+        files: names.zip([config, single, tokenizer]).collect(),
         notes: vec![],
         resumed_from_step: 0,
     }))
@@ -77,26 +87,53 @@ pub fn from_corpus(
     drop(texts);
 
     let config = config(job, &tokenizer)?;
-    let mut weights = gpt2::init::weights(&config, Init::Scratch, None, job.seed, false)?;
     let trainable = gpt2::trainable(&config, &Frozen::None, false)?;
+    let micro_batch = spec.engine.micro_batch.max(1);
+    let footprint = Footprint::of(&footprint::Job {
+        config: &config,
+        trainable: &trainable,
+        engine: spec.engine,
+        len: job.context as usize,
+        batch: job.optim.batch,
+        loss: Loss::Full,
+        eval_batch: u64::from(micro_batch),
+        keeps: true,
+    });
+    footprint.require(micro_batch, ctx.memory_bytes)?;
+    let read = Reading {
+        corpus,
+        job,
+        micro_batch: micro_batch as usize,
+    };
+    learn(spec, read, inputs, ctx, &config, &trainable, &tokenizer)
+        .map_err(|error| footprint.advise(error, micro_batch, ctx.memory_bytes))
+}
+
+/// The part that needs memory.
+fn learn(
+    spec: &JobSpec,
+    course: Reading<'_>,
+    inputs: &Inputs,
+    ctx: &RunContext<'_>,
+    config: &Config,
+    trainable: &BTreeSet<String>,
+    tokenizer: &Tokenizer,
+) -> Result<Outcome, JobError> {
+    let job = course.job;
+    let mut weights = gpt2::init::weights(config, Init::Scratch, None, job.seed, false)?;
     let key = spec.key();
-    let checkpoint = resume::open(inputs, key, &trainable, &mut weights);
+    let checkpoint = resume::open(inputs, key, trainable, &mut weights);
     let engine = spec.engine;
     let model = Gpt2::new(
-        &config,
+        config,
         &weights,
-        &trainable,
+        trainable,
         engine.ops,
         engine.dtype,
         &ctx.device,
     )?;
     drop(weights);
 
-    let course = Reading {
-        corpus,
-        job,
-        micro_batch: engine.micro_batch.max(1) as usize,
-    };
     let settings = Settings {
         key,
         optim: &job.optim,

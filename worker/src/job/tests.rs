@@ -1,7 +1,9 @@
 //! Whole jobs on a tiny network, under a host that follows a script.
 
+mod inputs;
 mod inspect;
 mod knobs;
+mod precision;
 mod resume;
 
 use std::collections::BTreeMap;
@@ -14,7 +16,7 @@ use candle_core::Device;
 use seedbed_proto::BlobDigest;
 use seedbed_proto::job::{
     Base, BaseFiles, CorpusPretrain, DeviceKind, Dtype, Engine, Frozen, Init, JobSpec, Keep, Loss,
-    Ops, Optim, Pretrain, SPEC_VERSION, Shape, Task, Train, TrainSet, Work,
+    Ops, Optim, Pretrain, SPEC_VERSION, Shape, Split, Task, Train, TrainSet, Work, first_splits,
 };
 use tempfile::TempDir;
 
@@ -81,6 +83,7 @@ fn attempt_sharing(
     };
     let ctx = RunContext {
         device: Device::Cpu,
+        memory_bytes: 0,
         work_dir: work_dir.path().to_owned(),
         shared_dir: keep.join("shared"),
         shared_bytes_max,
@@ -177,6 +180,7 @@ fn train_spec() -> JobSpec {
                 config: digest,
                 weights: digest,
                 tokenizer: digest,
+                shards: BTreeMap::new(),
             }),
             init: Init::Pretrained,
             frozen: Frozen::None,
@@ -191,6 +195,13 @@ fn train_spec() -> JobSpec {
                 random_labels: false,
                 split_seed: 1,
                 eval_trials: 288,
+                splits: first_splits(),
+                neutral: false,
+                delay: None,
+                test_template: None,
+                test_cues: None,
+                test_near: None,
+                test_far: None,
             },
             optim: Optim {
                 steps: 12,
@@ -311,6 +322,39 @@ fn training_measures_and_keeps_what_the_spec_says() {
     assert_eq!((progress.step, progress.steps_total), (12, 12));
     let (name, _) = progress.live.as_ref().expect("a live metric");
     assert_eq!(name, "val.incongruent_accuracy");
+}
+
+#[test]
+fn every_split_is_measured_once_and_what_is_left_out_is_said() {
+    let (_dir, inputs) = base();
+    let mut spec = train_spec();
+    let job = train_mut(&mut spec);
+    job.keep = Keep::None;
+    job.task.splits = Split::ALL.to_vec();
+    // A frozen prefix has its streams kept for some of the splits only.
+    job.frozen = Frozen::Prefix(1);
+    job.task.test_far = Some([40, 80]);
+    let attempt = attempt(&spec, &inputs, &std::env::temp_dir(), &[]);
+    let Ok(Outcome::Finished(output)) = attempt.outcome else {
+        panic!("{:?}", attempt.outcome);
+    };
+    for name in Split::NAMES {
+        let measured = values(&output.metrics, name, "incongruent_accuracy");
+        let steps: Vec<u64> = measured.iter().map(|v| v.0).collect();
+        match name {
+            "val" => assert_eq!(steps, [0, 5, 10, 12]),
+            "test_range_far" => assert!(steps.is_empty()),
+            _ => assert_eq!(steps, [12], "{name}"),
+        }
+    }
+    // Prompts without their numbers are all alike: chance, whatever is learnt.
+    let blank = values(&output.metrics, "control_no_numbers", "accuracy");
+    assert!((blank[0].1 - 0.5).abs() < 1e-12, "{blank:?}");
+    let note = output
+        .notes
+        .iter()
+        .find(|note| note.place == "test_range_far");
+    assert!(note.expect("a note").reason.contains("task.range [0, 60]"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Train: one network learns the task, and its behaviour is measured.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use candle_core::Tensor;
@@ -13,7 +14,8 @@ use crate::job::{Directive, Inputs, JobError, Outcome, Output, Progress, RunCont
 use crate::mechanism::drift::{Moved, SPLIT, drift};
 use crate::task::{Batch, EvalSplit, Prepared};
 use crate::train::error::TrainError;
-use crate::train::evaluate::readouts;
+use crate::train::evaluate::{self, readouts};
+use crate::train::footprint::{self, Footprint};
 use crate::train::prefix::{Shelf, Streams};
 use crate::train::resume;
 use crate::train::trainer::{Course, Halt, Settings, Visit, train, write_curve};
@@ -38,15 +40,41 @@ pub fn run(
     let tokenizer = read_tokenizer(inputs.file("tokenizer.json")?)?;
     let task = Prepared::new(&job.task, &tokenizer, config.positions)
         .map_err(|error| JobError::invalid(error.to_string()))?;
-    let mut weights = initial_weights(job, &config, inputs)?;
     let trainable = gpt2::trainable(&config, &job.frozen, job.untie)?;
+    let footprint = Footprint::of(&footprint::Job {
+        config: &config,
+        trainable: &trainable,
+        engine: spec.engine,
+        len: task.prompt_len(),
+        batch: job.optim.batch,
+        loss: job.optim.loss,
+        eval_batch: evaluate::BATCH.min(job.task.eval_trials as usize) as u64,
+        keeps: job.keep != Keep::None,
+    });
+    let micro_batch = spec.engine.micro_batch;
+    footprint.require(micro_batch, ctx.memory_bytes)?;
+    learn(spec, job, inputs, ctx, &config, &trainable, task)
+        .map_err(|error| footprint.advise(error, micro_batch, ctx.memory_bytes))
+}
+
+/// The part that needs memory.
+fn learn(
+    spec: &JobSpec,
+    job: &Train,
+    inputs: &Inputs,
+    ctx: &RunContext<'_>,
+    config: &Config,
+    trainable: &BTreeSet<String>,
+    task: Prepared,
+) -> Result<Outcome, JobError> {
+    let mut weights = initial_weights(job, config, inputs)?;
     let key = spec.key();
-    let checkpoint = resume::open(inputs, key, &trainable, &mut weights);
+    let checkpoint = resume::open(inputs, key, trainable, &mut weights);
     let engine = spec.engine;
     let model = Gpt2::new(
-        &config,
+        config,
         &weights,
-        &trainable,
+        trainable,
         engine.ops,
         engine.dtype,
         &ctx.device,
@@ -87,7 +115,7 @@ pub fn run(
     Ok(Outcome::Finished(Output {
         metrics: trained.record.metrics,
         files: names.into_iter().map(file).collect(),
-        notes: vec![],
+        notes: [course.task.notes(), &trained.notes].concat(),
         resumed_from_step: trained.resumed_from_step,
     }))
 }
@@ -96,10 +124,7 @@ fn initial_weights(job: &Train, config: &Config, inputs: &Inputs) -> Result<Weig
     let base = match job.init {
         // The twin needs the base's shape and tokenizer only.
         Init::Scratch => None,
-        _ => Some(gpt2::weights::read(
-            inputs.file("model.safetensors")?,
-            config,
-        )?),
+        _ => Some(gpt2::weights::read(inputs.weights()?, config)?),
     };
     Ok(gpt2::init::weights(
         config,
@@ -245,9 +270,14 @@ impl<'a> Learning<'a> {
             Some(ids) => shelf.streams(model, &ids, len, &mut pulse)?,
             None => None,
         };
+        // The other splits are measured once a job, so keeping theirs gains nothing.
+        let kept = |split: &EvalSplit| matches!(split.name, "val" | "test_iid");
         let splits = task.eval_splits().iter();
         let eval_streams = splits
-            .map(|split| shelf.streams(model, &split.ids, len, &mut pulse))
+            .map(|split| match kept(split) {
+                true => shelf.streams(model, &split.ids, len, &mut pulse),
+                false => Ok(None),
+            })
             .collect::<Result<_, _>>()?;
         Ok(Self {
             task,
@@ -280,9 +310,20 @@ impl<'a> Learning<'a> {
         streams: Option<&Streams>,
         visit: &mut Visit<'_>,
     ) -> Result<Vec<Metric>, Halt> {
-        let (len, answers) = (self.task.prompt_len(), self.task.answers());
-        let rows = readouts(model, &split.ids, len, streams, answers, visit)?;
-        Ok(behaviour::measure(split, answers, &rows, visit.step))
+        let (len, answers) = (split.prompt_len, split.answers);
+        let rows = readouts(model, &split.ids, len, streams, answers, &mut || {
+            visit.pulse()
+        })?;
+        let mut metrics = behaviour::measure(split, answers, &rows, visit.step);
+        let found = behaviour::psychometrics(split, &rows, visit.step);
+        metrics.extend(found.metrics);
+        // Bins are many, and of interest once training is over.
+        if visit.last {
+            let bins = &self.job.task.bins;
+            metrics.extend(behaviour::binned(split, bins, answers, &rows, visit.step));
+        }
+        visit.note(found.notes);
+        Ok(metrics)
     }
 }
 

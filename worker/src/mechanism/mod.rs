@@ -8,8 +8,11 @@
 //! `pub fn ask(study: &mut Study<'_>) -> Result<Answer, MechanismError>`, a line
 //! in [`ask`], and a figure in the coordinator's `report/figure/`.
 
+mod activations;
 pub mod drift;
 mod lens;
+mod missing;
+pub mod numerics;
 pub mod patching;
 mod probes;
 mod readout;
@@ -132,9 +135,6 @@ pub enum MechanismError {
     /// An intervention did not do what its definition demands.
     #[error("{0}: the intervention did not take place")]
     NotFired(String),
-    /// The question has no implementation yet.
-    #[error("the question {0} has no implementation yet")]
-    Missing(Question),
 }
 
 impl From<HookError> for MechanismError {
@@ -158,7 +158,7 @@ impl From<MechanismError> for JobError {
                 // Hook points are named by the questions, not by a sweep.
                 _ => FailureReason::Bug,
             },
-            MechanismError::Invalid(_) | MechanismError::Missing(_) => FailureReason::Invalid,
+            MechanismError::Invalid(_) => FailureReason::Invalid,
             MechanismError::Stopped(_) | MechanismError::NotFired(_) => FailureReason::Bug,
         };
         Self::new(reason, message)

@@ -7,6 +7,7 @@ use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::ops::{layer_norm_slow, softmax};
 
 use super::lean::{product, times_constant};
+use super::{Affine, Norm};
 
 pub(super) fn embed(ids: &Tensor, wte: &Tensor, wpe: &Tensor) -> Result<Tensor> {
     let (b, t) = ids.dims2()?;
@@ -43,14 +44,37 @@ pub(super) fn attention(x: &Tensor, w: &Tensor, b: &Tensor, heads: usize) -> Res
 pub(super) fn attention_last(x: &Tensor, w: &Tensor, b: &Tensor, heads: usize) -> Result<Tensor> {
     let (_, t, c) = x.dims3()?;
     let last = x.narrow(1, t - 1, 1)?; // (B, 1, C)
-    let q = split(
-        &linear(&last, &w.narrow(1, 0, c)?, &b.narrow(0, 0, c)?)?,
-        heads,
-    )?; // (B, H, 1, D)
-    let kv = linear(x, &w.narrow(1, c, 2 * c)?, &b.narrow(0, c, 2 * c)?)?; // (B, T, 2C)
+    // Copied out: a GPU's product takes no columns of a wider matrix.
+    let columns = |from: usize, count: usize| w.narrow(1, from, count)?.contiguous();
+    let q = linear(&last, &columns(0, c)?, &b.narrow(0, 0, c)?)?; // (B, 1, C)
+    let q = split(&q, heads)?; // (B, H, 1, D)
+    let kv = linear(x, &columns(c, 2 * c)?, &b.narrow(0, c, 2 * c)?)?; // (B, T, 2C)
     let k = split(&kv.narrow(D::Minus1, 0, c)?, heads)?; // (B, H, T, D)
     let v = split(&kv.narrow(D::Minus1, c, c)?, heads)?; // (B, H, T, D)
     attend(&q, &k, &v, None, None)?.squeeze(1) // (B, C)
+}
+
+pub(super) fn self_attention(
+    x: &Tensor,
+    norm: Norm<'_>,
+    qkv: Affine<'_>,
+    projection: Affine<'_>,
+    heads: usize,
+) -> Result<Tensor> {
+    let normed = layer_norm(x, norm.gain, norm.bias, norm.epsilon)?; // (B, T, C)
+    let joined = attention(&normed, qkv.weight, qkv.bias, heads)?; // (B, T, C)
+    x + linear(&joined, projection.weight, projection.bias)?
+}
+
+pub(super) fn mlp(
+    x: &Tensor,
+    norm: Norm<'_>,
+    inner: Affine<'_>,
+    outer: Affine<'_>,
+) -> Result<Tensor> {
+    let normed = layer_norm(x, norm.gain, norm.bias, norm.epsilon)?; // (…, C)
+    let hidden = linear(&normed, inner.weight, inner.bias)?.gelu()?; // (…, F)
+    x + linear(&hidden, outer.weight, outer.bias)?
 }
 
 /// Attention from the packed projection on, some of whose probabilities are
@@ -89,7 +113,8 @@ fn attend(
         Some(mask) => scores.broadcast_add(mask)?,
         None => scores,
     };
-    let p = softmax(&scores, D::Minus1)?; // (B, H, S, T)
+    // In f32 whatever the activations are, as the sum of many small terms needs it.
+    let p = softmax(&scores.to_dtype(DType::F32)?, D::Minus1)?.to_dtype(v.dtype())?; // (B, H, S, T)
     let p = match kept {
         Some(kept) => times_constant(&p, kept)?,
         None => p,

@@ -39,9 +39,27 @@ impl Product {
                 w_layout.shape()
             );
         }
+        for (name, layout) in [("x", x_layout), ("weight", w_layout)] {
+            if !is_dense(layout)? {
+                bail!("product: {name} must be a dense matrix or its transpose, got {layout:?}");
+            }
+        }
         let out = x.matmul(w, (1, n, o, inner), x_layout, w_layout)?;
         Ok((out, (n, o).into()))
     }
+}
+
+/// Whether a matrix is dense, or the transpose of a dense one: what a GPU's product
+/// takes. The processor's takes any strides; asking the same of it shows on every
+/// machine what would fail on a GPU alone.
+fn is_dense(layout: &Layout) -> Result<bool> {
+    let (rows, columns) = layout.shape().dims2()?;
+    let &[down, across] = layout.stride() else {
+        bail!("a matrix has two strides, got {layout:?}");
+    };
+    let plain = (across == 1 || columns == 1) && (down == columns || rows == 1);
+    let turned = (down == 1 || rows == 1) && (across == rows || columns == 1);
+    Ok(plain || turned)
 }
 
 struct TimesConstant;
@@ -120,8 +138,8 @@ impl CustomOp2 for Product {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         Ok((
-            wanted(x, || grad.matmul(&w.detach().t()?))?,
-            wanted(w, || x.detach().t()?.matmul(grad))?,
+            wanted(x, || product(grad, &w.detach().t()?))?,
+            wanted(w, || product(&x.detach().t()?, grad))?,
         ))
     }
 }

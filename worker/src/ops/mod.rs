@@ -21,9 +21,17 @@ mod lean;
 mod tests;
 
 pub use collect::collecting;
+#[cfg(test)]
+pub(crate) use kernels::matrix::products_of_this_thread;
 pub use seedbed_proto::job::Ops;
 
 use candle_core::{Result, Tensor};
+
+/// Lets NVIDIA GPUs round the factors of f32 products to TF32, or forbids it. This
+/// holds for the whole process: a worker runs one job at a time.
+pub fn round_products(allowed: bool) {
+    candle_core::cuda::set_gemm_reduced_precision_f32(allowed);
+}
 
 /// Token plus position embedding: ids (B, T), wte (V, C), wpe (P, C) → (B, T, C).
 pub fn embed(ops: Ops, ids: &Tensor, wte: &Tensor, wpe: &Tensor) -> Result<Tensor> {
@@ -125,6 +133,59 @@ pub fn attention_dropping(
     kept: &Tensor,
 ) -> Result<Tensor> {
     composite::attend_dropping(&linear(ops, x, w, b)?, heads, kept)
+}
+
+/// Gain and bias (C) of a LayerNorm, and its epsilon.
+#[derive(Clone, Copy)]
+pub struct Norm<'a> {
+    /// Times the normed value.
+    pub gain: &'a Tensor,
+    /// Added to it.
+    pub bias: &'a Tensor,
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
+/// Weight (in, out) and bias (out) of a linear layer.
+#[derive(Clone, Copy)]
+pub struct Affine<'a> {
+    /// What x is multiplied with.
+    pub weight: &'a Tensor,
+    /// What is added.
+    pub bias: &'a Tensor,
+}
+
+/// The first half of a block: x + projection(attention(norm(x))), x (B, T, C).
+///
+/// The fused twin hands the gradients of its weights to [`collecting`] alone, which
+/// must be running in the backward pass.
+pub fn self_attention(
+    ops: Ops,
+    x: &Tensor,
+    norm: Norm<'_>,
+    qkv: Affine<'_>,
+    projection: Affine<'_>,
+    heads: usize,
+) -> Result<Tensor> {
+    match ops {
+        Ops::Fused => fused::self_attention(x, norm, qkv, projection, heads),
+        Ops::Composite => composite::self_attention(x, norm, qkv, projection, heads),
+    }
+}
+
+/// The second half of a block: x + outer(gelu(inner(norm(x)))), x (…, C). Its
+/// gradients go the way of [`self_attention`]'s.
+pub fn mlp(
+    ops: Ops,
+    x: &Tensor,
+    norm: Norm<'_>,
+    inner: Affine<'_>,
+    outer: Affine<'_>,
+) -> Result<Tensor> {
+    match ops {
+        Ops::Fused => fused::mlp(x, norm, inner, outer),
+        Ops::Composite => composite::mlp(x, norm, inner, outer),
+    }
 }
 
 /// Dropout: x times `kept`, which is 0 or a scale for each of its elements.

@@ -44,6 +44,22 @@ fn probe(op: Op, ops: Ops, args: &[Tensor]) -> Tensor {
     (out * weights).and_then(|t| t.sum_all()).expect("sum")
 }
 
+/// The gradients of a loss in some of its arguments, as training takes them: from
+/// the library, or straight from the operation that computed them.
+fn gradients(loss: &Tensor, vars: &[Tensor]) -> Vec<Option<Tensor>> {
+    let params: Vec<&Tensor> = vars.iter().collect();
+    let (grads, collected) = collecting(&params, || loss.backward());
+    let grads = grads.expect("backward");
+    let tensor = |(var, collected): (&Tensor, Option<Vec<f32>>)| match collected {
+        Some(values) => {
+            assert!(grads.get(var).is_none(), "in one place");
+            Some(Tensor::from_vec(values, var.shape(), &Device::Cpu).expect("its shape"))
+        }
+        None => grads.get(var).cloned(),
+    };
+    vars.iter().zip(collected).map(tensor).collect()
+}
+
 /// The op's twins agree, for each choice of arguments that train, and the fused
 /// gradients are slopes.
 fn check(name: &str, shapes: &[&[usize]], op: Op) {
@@ -59,32 +75,35 @@ fn check(name: &str, shapes: &[&[usize]], op: Op) {
         1e-5,
         name,
     );
-
     for train in 1..1usize << args.len() {
-        let trains = |i: usize| train >> i & 1 == 1;
-        let vars: Vec<Tensor> = (0..args.len())
-            .map(|i| match trains(i) {
-                true => Var::from_tensor(&args[i])
-                    .expect("variable")
-                    .as_tensor()
-                    .clone(),
-                false => args[i].clone(),
-            })
-            .collect();
-        let grads = |ops| probe(op, ops, &vars).backward().expect("backward");
-        let (fused, composite) = (grads(Ops::Fused), grads(Ops::Composite));
-        for (i, var) in vars.iter().enumerate() {
-            let what = format!("{name}: gradient of argument {i}");
-            match fused.get(var) {
-                Some(grad) => {
-                    assert!(trains(i), "{what} though it doesn't train");
-                    close(composite.get(var).expect("twin's"), grad, 2e-5, &what);
-                }
-                None => assert!(!trains(i), "{what} is missing"),
-            }
-        }
+        check_gradients(name, &args, train, op);
     }
     slopes(name, &args, op);
+}
+
+/// The twins' gradients, where the arguments train whose bits are set.
+fn check_gradients(name: &str, args: &[Tensor], train: usize, op: Op) {
+    let trains = |i: usize| train >> i & 1 == 1;
+    let var = |i: usize| match trains(i) {
+        true => Var::from_tensor(&args[i]).map(|var| var.as_tensor().clone()),
+        false => Ok(args[i].clone()),
+    };
+    let vars: Vec<Tensor> = (0..args.len()).map(|i| var(i).expect("variable")).collect();
+    let grads = |ops| gradients(&probe(op, ops, &vars), &vars);
+    for (i, (fused, composite)) in grads(Ops::Fused)
+        .iter()
+        .zip(grads(Ops::Composite))
+        .enumerate()
+    {
+        let what = format!("{name}: gradient of argument {i}");
+        match fused {
+            Some(grad) => {
+                assert!(trains(i), "{what} though it doesn't train");
+                close(&composite.expect("twin's"), grad, 2e-5, &what);
+            }
+            None => assert!(!trains(i), "{what} is missing"),
+        }
+    }
 }
 
 /// Central differences along a random direction of each argument.
@@ -97,8 +116,8 @@ fn slopes(name: &str, args: &[Tensor], op: Op) {
             args
         };
         let loss = probe(op, Ops::Fused, &with(var.as_tensor().clone()));
-        let grads = loss.backward().expect("backward");
-        let grad = grads.get(&var).expect("gradient");
+        let grads = gradients(&loss, &[var.as_tensor().clone()]);
+        let grad = grads[0].as_ref().expect("gradient");
         let direction = values(args[i].dims(), 5);
         let at = |step: f64| {
             let moved = (&args[i] + (&direction * step).expect("scale")).expect("add");
@@ -186,6 +205,81 @@ fn attention_agrees() {
     }
 }
 
+/// Arguments of [`halves_agree`]: x, and three pairs of weights.
+fn first_half(ops: Ops, a: &[Tensor], heads: usize) -> Result<Tensor> {
+    let (norm, qkv, out) = pairs(a);
+    self_attention(ops, &a[0], norm, qkv, out, heads)
+}
+
+fn second_half(ops: Ops, a: &[Tensor]) -> Result<Tensor> {
+    let (norm, inner, outer) = pairs(a);
+    mlp(ops, &a[0], norm, inner, outer)
+}
+
+fn pairs(a: &[Tensor]) -> (Norm<'_>, Affine<'_>, Affine<'_>) {
+    let norm = Norm {
+        gain: &a[1],
+        bias: &a[2],
+        epsilon: 1e-5,
+    };
+    let affine = |i: usize| Affine {
+        weight: &a[i],
+        bias: &a[i + 1],
+    };
+    (norm, affine(3), affine(5))
+}
+
+#[test]
+fn halves_of_a_block_agree() {
+    for (b, t, heads, d) in [(1, 1, 1, 4), (2, 5, 2, 4)] {
+        let c = heads * d;
+        let shapes: [&[usize]; 7] = [&[b, t, c], &[c], &[c], &[c, 3 * c], &[3 * c], &[c, c], &[c]];
+        check("self_attention", &shapes, &|ops, a| {
+            first_half(ops, a, heads)
+        });
+        let f = 2 * c + 3;
+        let shapes: [&[usize]; 7] = [&[b, t, c], &[c], &[c], &[c, f], &[f], &[f, c], &[c]];
+        check("mlp", &shapes, &second_half);
+    }
+}
+
+#[test]
+fn halves_of_a_block_agree_over_several_pieces_on_any_number_of_threads() {
+    // 19 does not divide a piece, and the last piece is a small one.
+    let (b, t, heads, c, f) = (61, 19, 2, 8, 20);
+    let first: [&[usize]; 7] = [&[b, t, c], &[c], &[c], &[c, 3 * c], &[3 * c], &[c, c], &[c]];
+    let second: [&[usize]; 7] = [&[b, t, c], &[c], &[c], &[c, f], &[f], &[f, c], &[c]];
+    type Shared<'a> = &'a (dyn Fn(Ops, &[Tensor]) -> Result<Tensor> + Sync);
+    let halves: [(&str, _, Shared<'_>); 2] = [
+        ("self_attention", first, &|ops, a| first_half(ops, a, heads)),
+        ("mlp", second, &second_half),
+    ];
+    for (name, shapes, op) in halves {
+        let args: Vec<Tensor> = shapes
+            .iter()
+            .zip(1..)
+            .map(|(s, tag)| values(s, tag))
+            .collect();
+        check_gradients(name, &args, (1 << args.len()) - 1, op);
+        let bits = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            pool.expect("a pool").install(|| {
+                let vars: Vec<Tensor> = (args.iter())
+                    .map(|t| Var::from_tensor(t).expect("variable").as_tensor().clone())
+                    .collect();
+                let out = op(Ops::Fused, &vars).expect("forward");
+                let grads = gradients(&probe(op, Ops::Fused, &vars), &vars);
+                let all = grads.iter().flatten().chain([&out]).flat_map(list);
+                all.map(f32::to_bits).collect::<Vec<_>>()
+            })
+        };
+        let one = bits(1);
+        for threads in [2, 3, 5] {
+            assert_eq!(one, bits(threads), "{name}: 1 and {threads} threads");
+        }
+    }
+}
+
 #[test]
 fn attention_of_the_last_queries_is_that_of_all() {
     for (b, t, heads, d) in [(1, 1, 1, 4), (2, 3, 2, 5), (3, 21, 2, 16), (1, 37, 3, 9)] {
@@ -252,6 +346,21 @@ fn a_loss_over_several_chunks_of_rows_is_that_of_one() {
     for (fused, composite) in run(Ops::Fused).iter().zip(&run(Ops::Composite)) {
         close(composite, fused, 1e-4, "head_loss in chunks");
     }
+}
+
+#[test]
+fn products_refuse_what_a_gpu_would_refuse() {
+    let (x, w, b) = (values(&[3, 4], 1), values(&[4, 12], 2), values(&[12], 3));
+    let columns = w.narrow(1, 0, 6).expect("half of the columns");
+    let bias = b.narrow(0, 0, 6).expect("half of the bias");
+    let error = linear(Ops::Composite, &x, &columns, &bias).expect_err("strides of 12");
+    assert!(
+        error.to_string().contains("weight must be a dense"),
+        "{error}"
+    );
+    // A transpose is none of these.
+    let turned = values(&[12, 4], 2).t().expect("(4, 12)");
+    linear(Ops::Composite, &x, &turned, &b).expect("a GPU takes it");
 }
 
 #[test]

@@ -1,36 +1,32 @@
-//! The tasks that networks learn: trials, splits and tokens.
+//! Tasks as networks meet them: tokens, training batches, evaluation splits.
 //!
-//! `registry` says what a task must give, `ctxdm` is the first one; `generator`
-//! draws balanced trials, `splits` keeps training and evaluation apart, `tokens`
-//! turns trials into ids. [`Prepared`] is a task made ready for one tokenizer.
+//! What a task is, and which trials are for what, stands in `seedbed_proto::task`;
+//! `tokens` turns trials into ids, `evaluation` makes the splits. [`Prepared`] is a
+//! task made ready for one tokenizer.
 //!
 //! No state is kept between batches: each is a pure function of the run's seed
 //! and the step, so a resumed run sees what an uninterrupted one sees.
 
-pub mod ctxdm;
-pub mod error;
-pub mod generator;
-pub mod permute;
-pub mod registry;
-pub mod splits;
-pub mod templates;
+pub mod evaluation;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod tokens;
 pub mod words;
 
-pub use error::TaskError;
-pub use registry::{Counterfactual, TaskKind, Trial};
+pub use evaluation::EvalSplit;
+pub use seedbed_proto::task::{Counterfactual, TaskError, TaskKind, Trial};
 pub use words::vocabulary;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use seedbed_proto::job::{Task, TrainSet};
+use seedbed_proto::result::Note;
 use seedbed_proto::seed::{Purpose, derive_seed};
+use seedbed_proto::task::permute::Permutation;
+use seedbed_proto::task::plan::plan;
+use seedbed_proto::task::splits::Partition;
 use tokenizers::Tokenizer;
 
-use permute::Permutation;
-use splits::{EVAL_SPLITS, Partition};
 use tokens::Layout;
 
 /// A task, ready for one tokenizer: training batches and evaluation splits.
@@ -43,6 +39,7 @@ pub struct Prepared {
     /// Key of the random labels, for the control that has them.
     label_key: Option<[u8; 32]>,
     eval_splits: Vec<EvalSplit>,
+    notes: Vec<Note>,
 }
 
 /// Prompts for one optimizer step.
@@ -60,53 +57,29 @@ pub struct Batch {
     pub len: usize,
 }
 
-/// A fixed set of trials on which behaviour is measured.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EvalSplit {
-    /// "val", "test_iid".
-    pub name: &'static str,
-    /// Token ids, `(trials, prompt_len)` row by row.
-    pub ids: Vec<u32>,
-    /// For each trial 0 where left is the answer, 1 where right is.
-    pub right: Vec<u8>,
-    /// Tokens in each prompt.
-    pub prompt_len: usize,
-    /// The trials themselves.
-    pub trials: Vec<Trial>,
-    /// For each trial what the cue says: "color", "motion".
-    pub contexts: Vec<&'static str>,
-    /// For each trial the signed differences [relevant, irrelevant], right − left:
-    /// positive is evidence for the right answer. `None` for tasks without two
-    /// numeric dimensions.
-    pub evidence: Option<Vec<[f64; 2]>>,
-    /// For each shortcut its name, and for each trial how often it is right.
-    pub shortcuts: Vec<(&'static str, Vec<f32>)>,
-}
-
 impl Prepared {
     /// Makes a task ready for a tokenizer and a network of so many positions.
     ///
     /// # Errors
     /// Whatever is wrong with the spec or the tokenizer, named.
     pub fn new(spec: &Task, tokenizer: &Tokenizer, positions: usize) -> Result<Self, TaskError> {
-        let kind = registry::build(spec)?;
+        let plan = plan(spec)?;
+        let (kind, partition) = (plan.kind, plan.partition);
         let layout = Layout::new(kind.as_ref(), tokenizer, spec.bos, positions)?;
-        let partition = Partition::new(kind.as_ref(), spec.split_seed);
         let fixed = match spec.train {
             TrainSet::Online => None,
             TrainSet::Fixed(trials) => Some(partition.fixed(kind.as_ref(), trials)?),
         };
-        let eval_splits = (0..EVAL_SPLITS.len())
-            .map(|split| {
-                let trials = partition.evaluation(kind.as_ref(), split, spec.eval_trials)?;
-                Ok(EvalSplit::new(
-                    EVAL_SPLITS[split],
-                    kind.as_ref(),
-                    &layout,
-                    trials,
-                ))
-            })
-            .collect::<Result<_, TaskError>>()?;
+        let mut notes = plan.notes;
+        let evaluation = evaluation::Evaluation {
+            spec,
+            kind: kind.as_ref(),
+            layout: &layout,
+            partition: &partition,
+            tokenizer,
+            positions,
+        };
+        let eval_splits = evaluation.splits(plan.splits, &mut notes)?;
         Ok(Self {
             kind,
             layout,
@@ -116,6 +89,7 @@ impl Prepared {
                 .random_labels
                 .then(|| derive_seed(spec.split_seed, Purpose::Labels, "train")),
             eval_splits,
+            notes,
         })
     }
 
@@ -149,10 +123,18 @@ impl Prepared {
         ids
     }
 
-    /// The evaluation splits: `val`, then `test_iid`. Fixed by `split_seed`, and
-    /// disjoint from each other and from training.
+    /// The evaluation splits: `val`, `test_iid`, then the others that the spec asks
+    /// for and that can be had. Fixed by `split_seed`; each item of a trial belongs
+    /// to training, or to one of `val`, `test_iid`, `test_pair`, `test_number` and
+    /// the ranges. `test_template` and `test_cueword` show the trials of `test_iid`
+    /// in other words, the controls those of `val` with blanks.
     pub fn eval_splits(&self) -> &[EvalSplit] {
         &self.eval_splits
+    }
+
+    /// Which splits are left out, or smaller than asked for, and why.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
     }
 
     /// The prompts of a training step: a pure function of its arguments.
@@ -234,33 +216,4 @@ fn epoch_order(seed: u64, epoch: u64, len: u64) -> Permutation {
         len,
         derive_seed(seed, Purpose::Data, &format!("epoch/{epoch}")),
     )
-}
-
-impl EvalSplit {
-    fn new(name: &'static str, kind: &dyn TaskKind, layout: &Layout, trials: Vec<Trial>) -> Self {
-        let prompt_len = layout.prompt_len();
-        let mut ids = Vec::with_capacity(trials.len() * prompt_len);
-        let mut shortcuts: Vec<_> = kind
-            .shortcuts()
-            .iter()
-            .map(|&name| (name, Vec::with_capacity(trials.len())))
-            .collect();
-        for trial in &trials {
-            layout.write(trial, &mut ids);
-            let hits = kind.shortcut_hits(trial);
-            for ((_, column), hit) in shortcuts.iter_mut().zip(hits) {
-                column.push(hit);
-            }
-        }
-        Self {
-            name,
-            ids,
-            right: trials.iter().map(|trial| u8::from(trial.right)).collect(),
-            prompt_len,
-            contexts: trials.iter().map(|trial| kind.context(trial)).collect(),
-            evidence: trials.iter().map(|trial| kind.evidence(trial)).collect(),
-            shortcuts,
-            trials,
-        }
-    }
 }

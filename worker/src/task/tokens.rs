@@ -7,9 +7,10 @@
 
 use tokenizers::{ModelWrapper, Tokenizer};
 
-use super::error::TaskError;
-use super::registry::{Slot, TaskKind, Trial};
-use super::templates::Piece;
+use seedbed_proto::task::registry::Slot;
+use seedbed_proto::task::wording::Piece;
+
+use super::{TaskError, TaskKind, Trial};
 
 /// Names under which tokenizers keep their beginning-of-sequence token; GPT-2
 /// uses its only special token.
@@ -46,17 +47,17 @@ impl Layout {
     ) -> Result<Self, TaskError> {
         let encoder = Encoder {
             tokenizer,
-            template: task.template().name,
+            template: &task.wording().name,
         };
         let mut row = Vec::new();
         if bos {
             row.push(encoder.bos()?);
         }
         let mut places: Vec<Option<Place>> = vec![None; task.slots().len()];
-        for piece in task.template().pieces {
-            match *piece {
+        for piece in &task.wording().pieces {
+            match piece {
                 Piece::Text(text) => row.extend(encoder.encode(text)?),
-                Piece::Slot(index) => {
+                &Piece::Slot(index) => {
                     let slot = &task.slots()[index];
                     let one = |text: &String| encoder.single(slot.name, text);
                     let ids: Vec<_> = slot.choices.iter().map(one).collect::<Result<_, _>>()?;
@@ -68,7 +69,7 @@ impl Layout {
         }
         if row.len() > positions {
             return Err(TaskError::TooLong {
-                template: task.template().name,
+                template: task.wording().name.clone(),
                 tokens: row.len(),
                 positions,
             });
@@ -80,8 +81,8 @@ impl Layout {
         ];
         if answers[0] == answers[1] {
             return Err(TaskError::EqualAnswers {
-                left,
-                right,
+                left: left.to_owned(),
+                right: right.to_owned(),
                 tokenizer: describe(tokenizer),
             });
         }
@@ -108,6 +109,32 @@ impl Layout {
     /// Position of each slot of the task, in the task's order.
     pub fn positions(&self) -> impl Iterator<Item = usize> + '_ {
         self.slots.iter().map(|place| place.position)
+    }
+
+    /// The same prompts with one token, `filler`, in these slots: what stood there
+    /// is gone, and every other token keeps its place.
+    ///
+    /// # Errors
+    /// If the filler is not one token.
+    pub fn blanked(
+        &self,
+        task: &dyn TaskKind,
+        tokenizer: &Tokenizer,
+        slots: &[&str],
+        filler: &str,
+    ) -> Result<Self, TaskError> {
+        let encoder = Encoder {
+            tokenizer,
+            template: &task.wording().name,
+        };
+        let id = encoder.single("blank", filler)?;
+        let mut blanked = self.clone();
+        for (place, slot) in blanked.slots.iter_mut().zip(task.slots()) {
+            if slots.contains(&slot.name) {
+                place.ids.fill(id);
+            }
+        }
+        Ok(blanked)
     }
 
     /// Appends a trial's prompt.
@@ -138,7 +165,7 @@ impl Layout {
                 right: round % 2 == 1,
                 congruent: None,
             };
-            let segments = task.template().segments(task.slots(), &trial);
+            let segments = task.wording().segments(task.slots(), &trial);
             let mut text: String = segments.iter().map(|segment| segment.text).collect();
             let side = usize::from(trial.right);
             text.push_str(task.answers()[side]);
@@ -151,7 +178,7 @@ impl Layout {
             if whole != expected {
                 let same = |(a, b): &(&u32, &u32)| a == b;
                 return Err(TaskError::Boundary {
-                    template: encoder.template,
+                    template: encoder.template.to_owned(),
                     position: whole.iter().zip(expected).take_while(same).count(),
                     text,
                     tokenizer: describe(encoder.tokenizer),
@@ -164,7 +191,7 @@ impl Layout {
 
 struct Encoder<'a> {
     tokenizer: &'a Tokenizer,
-    template: &'static str,
+    template: &'a str,
 }
 
 impl Encoder<'_> {
@@ -190,7 +217,7 @@ impl Encoder<'_> {
                 .unwrap_or_else(|| id.to_string())
         };
         Err(TaskError::SlotTokens {
-            template: self.template,
+            template: self.template.to_owned(),
             slot,
             text: text.to_owned(),
             count: ids.len(),

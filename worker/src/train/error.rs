@@ -2,7 +2,7 @@
 
 use seedbed_proto::result::FailureReason;
 
-use crate::gpt2::ModelError;
+use crate::gpt2::{ModelError, tensor_failure};
 use crate::job::JobError;
 use crate::train::checkpoint::CheckpointError;
 
@@ -52,17 +52,6 @@ impl From<TrainError> for JobError {
     }
 }
 
-/// The kind of failure of a tensor operation: drivers tell that memory ran out
-/// in words only.
-fn tensor_failure(error: &candle_core::Error) -> FailureReason {
-    let text = error.to_string().to_lowercase();
-    if text.contains("out of memory") || text.contains("out_of_memory") {
-        FailureReason::OutOfMemory
-    } else {
-        FailureReason::Bug
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +69,14 @@ mod tests {
             FailureReason::OutOfMemory,
             "memory",
         );
+        for text in [
+            "CublasError(CUBLAS_STATUS_ALLOC_FAILED)",
+            "Metal error Failed to create metal resource: Buffer",
+        ] {
+            check(tensor(text), FailureReason::OutOfMemory, text);
+            let model = ModelError::Tensors(candle_core::Error::Msg(text.into()));
+            check(model.into(), FailureReason::OutOfMemory, text);
+        }
         check(
             tensor("shape mismatch"),
             FailureReason::Bug,

@@ -8,24 +8,25 @@ use crate::gpt2::{Entry, Gpt2};
 use crate::train::error::TrainError;
 use crate::train::host::with_f32;
 use crate::train::prefix::Streams;
-use crate::train::trainer::{Halt, Visit};
+use crate::train::trainer::Halt;
 
 /// Sequences in one forward pass: their logits are the largest thing in memory
 /// (GPT-2's vocabulary: 50 MB).
-const BATCH: usize = 256;
+pub const BATCH: usize = 256;
 
 /// Reads out every prompt of `ids` (N·T), T tokens each; `streams` are those of the
-/// same prompts, if they are kept.
+/// same prompts, if they are kept. `pulse` is called between two batches, and may
+/// end it.
 ///
 /// # Errors
-/// [`Halt`], between two batches, or if the model can't run the prompts.
+/// [`Halt`], from the pulse, or if the model can't run the prompts.
 pub fn readouts(
     model: &Gpt2,
     ids: &[u32],
     len: usize,
     streams: Option<&Streams>,
     answers: [u32; 2],
-    visit: &mut Visit<'_>,
+    pulse: &mut dyn FnMut() -> Result<(), Halt>,
 ) -> Result<Vec<Readout>, Halt> {
     let count = ids.len() / len;
     let mut all = Vec::with_capacity(count);
@@ -39,7 +40,7 @@ pub fn readouts(
             }
         };
         all.extend(batch(model, entry, answers)?);
-        visit.pulse()?;
+        pulse()?;
     }
     Ok(all)
 }

@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod corpus;
 pub mod error;
 pub mod evaluate;
+pub mod footprint;
 pub mod guards;
 pub mod host;
 pub mod layer_decay;

@@ -256,7 +256,25 @@ impl InplaceOp2 for Fused<'_> {
     }
 }
 
+/// The update of some values, in wide vectors where the machine has them: the same
+/// operations, and so the same bits.
 fn fused_chunk(weight: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32], c: Coefficients) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2")]
+        fn wide(w: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32], c: Coefficients) {
+            update_values(w, grad, m, v, c);
+        }
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: this machine has the feature, as was asked above.
+            return unsafe { wide(weight, grad, m, v, c) };
+        }
+    }
+    update_values(weight, grad, m, v, c);
+}
+
+#[inline(always)]
+fn update_values(weight: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32], c: Coefficients) {
     for (((w, &g), m), v) in weight.iter_mut().zip(grad).zip(m).zip(v) {
         let g = g * c.clip;
         *m = c.beta1 * *m + c.fresh1 * g;

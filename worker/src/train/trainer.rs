@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use seedbed_proto::JobKey;
 use seedbed_proto::job::Optim;
-use seedbed_proto::result::{FailureReason, Metric};
+use seedbed_proto::result::{FailureReason, Metric, Note};
 
 use crate::gpt2::Gpt2;
 use crate::job::{Directive, JobError, Progress, RunContext};
@@ -66,6 +66,7 @@ pub struct Visit<'a> {
     /// Where files of the result are written.
     pub dir: &'a Path,
     kept: &'a mut Vec<String>,
+    notes: &'a mut Vec<Note>,
     pulse: &'a mut dyn FnMut() -> Result<(), Halt>,
 }
 
@@ -84,6 +85,12 @@ impl Visit<'_> {
         if !self.has(name) {
             self.kept.push(name.to_owned());
         }
+    }
+
+    /// Says what the result lacks, and why. Only what is said on the last visit
+    /// stays: on the way there most is not yet what it will be.
+    pub fn note(&mut self, notes: impl IntoIterator<Item = Note>) {
+        self.notes.extend(notes);
     }
 
     /// Whether a file was kept before.
@@ -125,6 +132,8 @@ pub struct Trained {
     pub record: Record,
     /// Files in the work directory that belong to the result.
     pub kept: Vec<String>,
+    /// What the last visit said that the result lacks.
+    pub notes: Vec<Note>,
     /// The step from which this run started.
     pub resumed_from_step: u64,
 }
@@ -148,6 +157,7 @@ pub fn train<C: Course>(
         Ok(()) => Ok(Some(Trained {
             record: run.record,
             kept: run.kept,
+            notes: run.notes,
             resumed_from_step,
         })),
         Err(Halt::Stopped) => Ok(None),
@@ -177,6 +187,7 @@ struct Run<'a> {
     adamw: AdamW,
     record: Record,
     kept: Vec<String>,
+    notes: Vec<Note>,
 }
 
 impl<'a> Run<'a> {
@@ -195,6 +206,7 @@ impl<'a> Run<'a> {
             targets,
             record: Record::default(),
             kept: vec![],
+            notes: vec![],
         };
         if let Some(mut checkpoint) = resume {
             let moments = (run.targets.iter())
@@ -237,6 +249,7 @@ impl<'a> Run<'a> {
         let last = step >= optim.steps;
         let due = last || step == 0 || step.checked_rem(optim.eval_every) == Some(0);
         let mut kept = self.kept.clone();
+        let mut notes = vec![];
         let this = &*self;
         let mut visit = Visit {
             step,
@@ -244,6 +257,7 @@ impl<'a> Run<'a> {
             last,
             dir: &this.ctx.work_dir,
             kept: &mut kept,
+            notes: &mut notes,
             pulse: &mut || this.obey(this.ctx.host.step(&this.progress())),
         };
         let metrics = course.visit(this.model, &mut visit)?;
@@ -253,6 +267,7 @@ impl<'a> Run<'a> {
         self.record.metrics.extend(metrics);
         self.record.measured = true;
         self.kept = kept;
+        self.notes = notes;
         Ok(())
     }
 

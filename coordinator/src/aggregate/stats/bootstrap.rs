@@ -5,13 +5,13 @@ use rand_chacha::ChaCha8Rng;
 use seedbed_proto::seed::{Purpose, derive_seed};
 use statrs::distribution::{ContinuousCDF, Normal};
 
-use super::{CONFIDENCE, RESAMPLES, mean, sd};
+use super::{RESAMPLES, mean, sd};
 
 /// The BCa interval of the mean; `None` below two values or without spread.
 ///
 /// `stream` names the resamples: the same quantity is always resampled in the
 /// same way, whatever else stands in the sweep.
-pub fn mean_interval(values: &[f64], stream: &str) -> Option<(f64, f64)> {
+pub fn mean_interval(values: &[f64], stream: &str, confidence: f64) -> Option<(f64, f64)> {
     sd(values).filter(|s| *s > 0.0)?;
     let mut rng = ChaCha8Rng::from_seed(derive_seed(0, Purpose::Resample, stream));
     let n = values.len();
@@ -25,30 +25,41 @@ pub fn mean_interval(values: &[f64], stream: &str) -> Option<(f64, f64)> {
         })
         .collect();
     means.sort_unstable_by(f64::total_cmp);
-    bca(&means, values)
+    bca(&means, mean(values)?, acceleration(values)?, confidence)
 }
 
-/// The interval from sorted resampled means and the sample they came from.
-fn bca(means: &[f64], values: &[f64]) -> Option<(f64, f64)> {
-    let normal = Normal::standard();
+/// The acceleration of a mean; `None` of nothing.
+pub(super) fn acceleration(values: &[f64]) -> Option<f64> {
     let observed = mean(values)?;
-    let below = means.partition_point(|m| *m < observed) as f64;
-    let not_above = means.partition_point(|m| *m <= observed) as f64;
-    let bias = normal.inverse_cdf((below + not_above) / (2.0 * means.len() as f64));
-
     // Jackknife means of a mean differ from it by (mean − x)/(n−1), so the
     // acceleration is that of the deviations themselves.
     let deviations = values.iter().map(|v| v - observed);
     let squares: f64 = deviations.clone().map(|d| d.powi(2)).sum();
     let cubes: f64 = deviations.map(|d| d.powi(3)).sum();
-    let acceleration = cubes / (6.0 * squares.powf(1.5));
+    Some(cubes / (6.0 * squares.powf(1.5)))
+}
 
+/// The interval from sorted resampled values, the value observed, and the
+/// acceleration; `None` where all resampled values lie on one side.
+pub(super) fn bca(
+    resampled: &[f64],
+    observed: f64,
+    acceleration: f64,
+    confidence: f64,
+) -> Option<(f64, f64)> {
+    let normal = Normal::standard();
+    let below = resampled.partition_point(|m| *m < observed) as f64;
+    let not_above = resampled.partition_point(|m| *m <= observed) as f64;
+    let bias = normal.inverse_cdf((below + not_above) / (2.0 * resampled.len() as f64));
+    if !bias.is_finite() {
+        return None;
+    }
     let end = |z: f64| {
         let shifted = bias + z;
         let level = normal.cdf(bias + shifted / (1.0 - acceleration * shifted));
-        level.is_finite().then(|| quantile(means, level))
+        level.is_finite().then(|| quantile(resampled, level))
     };
-    let z = normal.inverse_cdf(0.5 + CONFIDENCE / 2.0);
+    let z = normal.inverse_cdf(0.5 + confidence / 2.0);
     Some((end(-z)?, end(z)?))
 }
 
@@ -63,6 +74,7 @@ fn quantile(sorted: &[f64], level: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aggregate::stats::CONFIDENCE;
 
     /// A skewed sample: `round(default_rng(1).exponential(.1, 24), 3)`.
     const SKEWED: &[f64] = &[
@@ -115,7 +127,13 @@ mod tests {
             0.1562083333333333,
             0.16016666666666665,
         ];
-        let (low, high) = bca(&means, SKEWED).unwrap();
+        let (low, high) = bca(
+            &means,
+            mean(SKEWED).unwrap(),
+            acceleration(SKEWED).unwrap(),
+            CONFIDENCE,
+        )
+        .unwrap();
         assert!((low - 0.06914109753290751).abs() < 1e-7, "{low}");
         assert!((high - 0.1560088476551486).abs() < 1e-7, "{high}");
     }
@@ -124,7 +142,7 @@ mod tests {
     // the ends agree to a few hundredths of the width.
     #[test]
     fn agrees_with_scipy_on_its_own_resamples() {
-        let (low, high) = mean_interval(SKEWED, "test").unwrap();
+        let (low, high) = mean_interval(SKEWED, "test", CONFIDENCE).unwrap();
         let want = (0.07583333333333334, 0.17732539412716022);
         let tolerance = 0.03 * (want.1 - want.0);
         assert!((low - want.0).abs() < tolerance, "{low}");
@@ -133,12 +151,13 @@ mod tests {
 
     #[test]
     fn the_same_stream_gives_the_same_interval() {
-        assert_eq!(mean_interval(SKEWED, "a"), mean_interval(SKEWED, "a"));
-        assert_ne!(mean_interval(SKEWED, "a"), mean_interval(SKEWED, "b"));
+        let of = |stream| mean_interval(SKEWED, stream, CONFIDENCE);
+        assert_eq!(of("a"), of("a"));
+        assert_ne!(of("a"), of("b"));
     }
 
     #[test]
     fn without_spread_there_is_no_interval() {
-        assert_eq!(mean_interval(&[0.5; 25], ""), None);
+        assert_eq!(mean_interval(&[0.5; 25], "", CONFIDENCE), None);
     }
 }

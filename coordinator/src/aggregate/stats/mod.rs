@@ -6,16 +6,26 @@
 //! infinite: with zero spread a t statistic says nothing.
 
 pub mod bootstrap;
+pub mod equivalence;
+pub mod joint;
+pub mod maxt;
 pub mod multiplicity;
 pub mod paired;
+#[cfg(test)]
+mod parity;
 pub mod proportion;
 pub mod signflip;
 pub mod summary;
+pub mod survival;
 
+pub use equivalence::{Equivalence, tost};
+pub use joint::{JointEstimate, joint};
+pub use maxt::{Position, max_t};
 pub use multiplicity::{benjamini_hochberg, holm};
-pub use paired::{Paired, paired};
+pub use paired::{Paired, paired, paired_at};
 pub use proportion::{Proportion, wilson};
-pub use summary::{Estimate, Method, estimate, interquartile_mean, mean, median, sd};
+pub use summary::{Estimate, Method, estimate, estimate_at, interquartile_mean, mean, median, sd};
+pub use survival::{Survival, kaplan_meier};
 
 /// Confidence of every interval.
 pub const CONFIDENCE: f64 = 0.95;

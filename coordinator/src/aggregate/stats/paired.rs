@@ -2,7 +2,7 @@
 
 use statrs::function::gamma::ln_gamma;
 
-use super::{Estimate, estimate, mean, sd, signflip};
+use super::{CONFIDENCE, Equivalence, Estimate, estimate_at, mean, sd, signflip, tost};
 
 /// What the differences within pairs say.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,11 +18,18 @@ pub struct Paired {
     pub g_z: Option<f64>,
     /// Share of pairs in which the first is greater, ties counted half.
     pub p_improve: f64,
+    /// Whether the difference lies within two points; none without spread.
+    pub equivalence: Option<Equivalence>,
 }
 
 /// Compares by the differences (first − second) of each pair; `None` below two
 /// pairs.
 pub fn paired(differences: &[f64], stream: &str) -> Option<Paired> {
+    paired_at(differences, stream, CONFIDENCE)
+}
+
+/// The same with an interval of another confidence.
+pub fn paired_at(differences: &[f64], stream: &str, confidence: f64) -> Option<Paired> {
     if differences.len() < 2 {
         return None;
     }
@@ -38,13 +45,14 @@ pub fn paired(differences: &[f64], stream: &str) -> Option<Paired> {
         })
         .sum();
     Some(Paired {
-        difference: estimate(differences, stream)?,
+        difference: estimate_at(differences, stream, confidence)?,
         p: signflip::p_value(differences, stream)?,
         t: spread.map(|s| centre / (s / n.sqrt())),
         g_z: spread
             .zip(small_sample_correction(n - 1.0))
             .map(|(s, j)| j * centre / s),
         p_improve: wins / n,
+        equivalence: tost(differences, super::equivalence::MARGIN),
     })
 }
 

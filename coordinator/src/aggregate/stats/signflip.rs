@@ -21,9 +21,8 @@ pub fn p_value(differences: &[f64], stream: &str) -> Option<f64> {
     let scale: f64 = differences.iter().map(|d| d.abs()).sum();
     let bound = observed - 1e-12 * scale;
     Some(if differences.len() < BOOTSTRAP_FROM {
-        // A pattern and its mirror image count alike: the first sign stays.
-        let hits = count(differences[0], &differences[1..], bound);
-        hits as f64 / (1u64 << (differences.len() - 1)) as f64
+        let hits = count(differences, bound);
+        hits as f64 / (1u64 << differences.len()) as f64
     } else {
         let mut rng = ChaCha8Rng::from_seed(derive_seed(0, Purpose::Resample, stream));
         let hits = (0..RESAMPLES)
@@ -33,12 +32,31 @@ pub fn p_value(differences: &[f64], stream: &str) -> Option<f64> {
     })
 }
 
-/// Sign patterns of `rest` under which the sum reaches the bound.
-fn count(sum: f64, rest: &[f64], bound: f64) -> u64 {
-    match rest.split_first() {
-        None => u64::from(sum.abs() >= bound),
-        Some((d, rest)) => count(sum + d, rest, bound) + count(sum - d, rest, bound),
+/// Sign patterns under which the sum reaches the bound on either side.
+///
+/// Every sum is one of the first half plus one of the second: with the second
+/// half's sums in order, those that reach the bound are counted by two searches,
+/// 2^(n/2) of them in place of 2ⁿ sums (Horowitz and Sahni 1974).
+fn count(differences: &[f64], bound: f64) -> u64 {
+    let (left, right) = differences.split_at(differences.len() / 2);
+    let mut right = sums(right);
+    right.sort_unstable_by(f64::total_cmp);
+    let of = |left: f64| {
+        let below = right.partition_point(|r| left + r <= -bound);
+        let above = right.len() - right.partition_point(|r| left + r < bound);
+        // A bound of zero or less is reached by every sum.
+        (below + above).min(right.len()) as u64
+    };
+    sums(left).into_iter().map(of).sum()
+}
+
+/// The sums of all sign patterns.
+fn sums(differences: &[f64]) -> Vec<f64> {
+    let mut sums = vec![0.0];
+    for d in differences {
+        sums = sums.iter().flat_map(|s| [s + d, s - d]).collect();
     }
+    sums
 }
 
 fn flipped_sum(differences: &[f64], rng: &mut ChaCha8Rng) -> f64 {

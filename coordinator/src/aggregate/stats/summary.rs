@@ -1,5 +1,7 @@
 //! Location of one sample: mean with its interval, median, interquartile mean.
 
+use std::sync::OnceLock;
+
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use super::{BOOTSTRAP_FROM, CONFIDENCE, bootstrap};
@@ -11,6 +13,10 @@ pub enum Method {
     StudentT,
     /// Bias-corrected and accelerated bootstrap of the mean.
     Bca,
+    /// Joint bootstrap over seeds: its standard error with Student's t.
+    JointT,
+    /// Joint bootstrap over seeds, bias-corrected and accelerated.
+    JointBca,
 }
 
 impl Method {
@@ -19,6 +25,8 @@ impl Method {
         match self {
             Self::StudentT => "student_t",
             Self::Bca => "bca_bootstrap",
+            Self::JointT => "joint_bootstrap_t",
+            Self::JointBca => "joint_bca_bootstrap",
         }
     }
 
@@ -27,6 +35,10 @@ impl Method {
         match self {
             Self::StudentT => "Student's t",
             Self::Bca => "BCa bootstrap, 10,000 resamples",
+            Self::JointT => {
+                "joint bootstrap over seeds, 10,000 resamples, its error with Student's t"
+            }
+            Self::JointBca => "joint BCa bootstrap over seeds, 10,000 resamples",
         }
     }
 }
@@ -38,7 +50,7 @@ pub struct Estimate {
     pub n: usize,
     /// Arithmetic mean.
     pub mean: f64,
-    /// Ends of the 95 % interval; none for a single replicate or zero spread.
+    /// Ends of its interval, 95 % unless said otherwise; none for a single replicate or zero spread.
     pub interval: Option<(f64, f64)>,
     /// How the interval is made at this n.
     pub method: Method,
@@ -91,11 +103,17 @@ pub fn interquartile_mean(values: &[f64]) -> Option<f64> {
 
 /// The estimate of a sample; `None` of nothing. `stream` names the resamples.
 pub fn estimate(values: &[f64], stream: &str) -> Option<Estimate> {
+    estimate_at(values, stream, CONFIDENCE)
+}
+
+/// The same with an interval of another confidence.
+pub fn estimate_at(values: &[f64], stream: &str, confidence: f64) -> Option<Estimate> {
     let n = values.len();
     let (interval, method) = if n >= BOOTSTRAP_FROM {
-        (bootstrap::mean_interval(values, stream), Method::Bca)
+        let interval = bootstrap::mean_interval(values, stream, confidence);
+        (interval, Method::Bca)
     } else {
-        (t_interval(values), Method::StudentT)
+        (t_interval_at(values, confidence), Method::StudentT)
     };
     Some(Estimate {
         n,
@@ -110,12 +128,31 @@ pub fn estimate(values: &[f64], stream: &str) -> Option<Estimate> {
 
 /// Student's t interval of the mean; `None` below two values or without spread.
 pub fn t_interval(values: &[f64]) -> Option<(f64, f64)> {
+    t_interval_at(values, CONFIDENCE)
+}
+
+/// The same of another confidence.
+pub fn t_interval_at(values: &[f64], confidence: f64) -> Option<(f64, f64)> {
     let spread = sd(values).filter(|s| *s > 0.0)?;
-    let n = values.len() as f64;
-    let student = StudentsT::new(0.0, 1.0, n - 1.0).ok()?;
-    let half = student.inverse_cdf(0.5 + CONFIDENCE / 2.0) * spread / n.sqrt();
+    let n = values.len();
+    let half = t_quantile(n - 1, confidence)? * spread / (n as f64).sqrt();
     let centre = mean(values)?;
     Some((centre - half, centre + half))
+}
+
+/// The quantile of Student's t that a two-sided interval needs. Those of 95 % and
+/// few degrees are found once: a search takes longer than the rest of an estimate.
+fn t_quantile(df: usize, confidence: f64) -> Option<f64> {
+    static USUAL: [OnceLock<Option<f64>>; BOOTSTRAP_FROM] =
+        [const { OnceLock::new() }; BOOTSTRAP_FROM];
+    let find = || {
+        let student = StudentsT::new(0.0, 1.0, df as f64).ok()?;
+        Some(student.inverse_cdf(0.5 + confidence / 2.0))
+    };
+    match USUAL.get(df) {
+        Some(known) if confidence == CONFIDENCE => *known.get_or_init(find),
+        _ => find(),
+    }
 }
 
 fn sorted(values: &[f64]) -> Vec<f64> {

@@ -66,3 +66,11 @@ impl Frame {
         svg.line((self.left, at), (self.right, at), stroke);
     }
 }
+
+/// How far the mark of arm `k` of `arms` stands from its place, so that intervals
+/// don't lie upon each other: at most 9 pixels from the next one, all within
+/// `room`.
+pub(super) fn aside(k: usize, arms: usize, room: f64) -> f64 {
+    let gaps = arms.saturating_sub(1) as f64;
+    (k as f64 - gaps / 2.0) * (room / gaps.max(1.0)).min(9.0)
+}

@@ -5,21 +5,29 @@
 
 mod curves;
 mod dots;
+mod efficiency;
 mod forest;
 mod frame;
 mod heat;
 mod labels;
 mod mechanism;
 mod profile;
+mod psychometric;
+mod reuse;
 mod scale;
+mod splits;
 mod style;
 mod surface;
 mod svg;
 
 pub(super) use curves::learning_curves;
 pub(super) use dots::paired_dots;
+pub(super) use efficiency::sample_efficiency;
 pub(super) use forest::forest;
 pub(super) use mechanism::mechanisms;
+pub(super) use psychometric::psychometric;
+pub(super) use reuse::reuse;
+pub(super) use splits::splits;
 pub(super) use style::Styles;
 pub(super) use surface::surface;
 

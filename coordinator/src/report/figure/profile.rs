@@ -51,7 +51,7 @@ pub(super) fn draw(width: f64, panels: &[Panel<'_>], columns: usize, label: &str
     let rows = panels.len().div_ceil(columns);
     let mut svg = Svg::new(width, rows as f64 * PANEL);
     let share = width / columns as f64;
-    let right = if columns == 1 { 190.0 } else { 118.0 };
+    let right = if columns == 1 { 190.0 } else { 146.0 };
     for (i, panel) in panels.iter().enumerate() {
         let (row, column) = (i / columns, i % columns);
         let frame = Frame {

@@ -7,6 +7,7 @@
 mod blobs;
 mod inspect;
 mod manage;
+mod pack;
 mod queue;
 mod record;
 mod results;
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use seedbed_proto::result::{Artifact, FailureReason, JobResult, Provenance};
-use seedbed_proto::{BlobDigest, JobKey, SweepId, WorkerId};
+use seedbed_proto::{BlobDigest, JobKey, LeaseToken, SweepId, WorkerId};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
@@ -39,6 +40,7 @@ use super::{
 };
 use crate::clock::Micros;
 use crate::results::{Run, Selection, SweepResults};
+use crate::submission::Submission;
 use writer::{Effect, Writer};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -235,6 +237,19 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn release_unheld(
+        &self,
+        worker: WorkerId,
+        held: Vec<LeaseToken>,
+        now: Micros,
+    ) -> Result<u64, StoreError> {
+        self.writer
+            .write(Effect::Jobs, move |c| {
+                Box::pin(queue::release_unheld(c, worker, held, now))
+            })
+            .await
+    }
+
     async fn renew(
         &self,
         worker: WorkerId,
@@ -354,6 +369,10 @@ impl Store for SqliteStore {
                 Box::pin(async move { inspect::list(c, &sweep, version, &jobs, now).await })
             })
             .await
+    }
+
+    async fn submission(&self, sweep: &str) -> Result<Submission, StoreError> {
+        results::submission(&mut *self.snapshot().await?, sweep).await
     }
 
     async fn models(&self, sweep: &str) -> Result<Vec<Vec<Artifact>>, StoreError> {

@@ -150,6 +150,34 @@ pub(super) async fn acquire(
     Ok(leased)
 }
 
+pub(super) async fn release_unheld(
+    conn: &mut SqliteConnection,
+    worker: WorkerId,
+    held: Vec<LeaseToken>,
+    now: Micros,
+) -> Result<u64, StoreError> {
+    let rows: Vec<(String, String, i64)> = sqlx::query_as(
+        "SELECT j.key, j.lease_token, j.attempts FROM jobs j JOIN workers w ON w.id = j.worker_id
+         WHERE w.uuid = ? AND j.phase = 'running' ORDER BY j.id",
+    )
+    .bind(worker.to_string())
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut released = 0;
+    for (key, token, attempt) in rows {
+        let lease = Lease {
+            job: parse("jobs.key", &key)?,
+            token: parse("jobs.lease_token", &token)?,
+            attempt: unsigned("jobs.attempts", attempt)?,
+        };
+        if !held.contains(&lease.token) {
+            release(&mut *conn, lease, None, now).await?;
+            released += 1;
+        }
+    }
+    Ok(released)
+}
+
 async fn lease(
     conn: &mut SqliteConnection,
     worker: &WorkerRow,

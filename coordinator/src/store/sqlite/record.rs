@@ -7,6 +7,7 @@ use seedbed_proto::{BlobDigest, JobKey};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::manage;
+use super::pack;
 use super::row::{self, signed, to_json, unsigned};
 use crate::clock::Micros;
 use crate::lease::{Verdict, judge};
@@ -103,6 +104,7 @@ pub(super) async fn complete(
     }
 
     insert_metrics(conn, held.id, &result.metrics).await?;
+    insert_packs(conn, held.id, &result.metrics).await?;
     for artifact in &result.artifacts {
         sqlx::query("INSERT INTO artifacts (job_id, name, digest, size_bytes) VALUES (?, ?, ?, ?)")
             .bind(held.id)
@@ -154,6 +156,26 @@ async fn keep_aside(
     .bind(to_json(provenance))
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// The same once more, as they are read.
+async fn insert_packs(
+    conn: &mut SqliteConnection,
+    job_id: i64,
+    metrics: &[Metric],
+) -> Result<(), StoreError> {
+    if metrics.is_empty() {
+        return Ok(());
+    }
+    let part =
+        |test: bool| pack::pack(metrics.iter().enumerate().filter(|m| m.1.is_test() == test));
+    sqlx::query("INSERT INTO metric_packs (job_id, seen, sealed) VALUES (?, ?, ?)")
+        .bind(job_id)
+        .bind(part(false))
+        .bind(part(true))
+        .execute(conn)
+        .await?;
     Ok(())
 }
 

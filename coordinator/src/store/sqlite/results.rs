@@ -6,10 +6,12 @@ use seedbed_proto::JobKey;
 use seedbed_proto::result::{Artifact, Metric, Note};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
+use super::pack;
 use super::row::{self, parse, signed, to_json, unsigned};
 use crate::clock::Micros;
 use crate::results::{Attempt, Run, Selection, SweepResults};
 use crate::store::StoreError;
+use crate::submission::Submission;
 
 pub(super) async fn header(
     conn: &mut SqliteConnection,
@@ -28,6 +30,35 @@ pub(super) async fn header(
         inspections: vec![],
         selections: selections(conn, sweep.id).await?,
         attempts: attempts(conn, sweep.id).await?,
+    })
+}
+
+pub(super) async fn submission(
+    conn: &mut SqliteConnection,
+    sweep: &str,
+) -> Result<Submission, StoreError> {
+    let sweep = row::sweep(conn, sweep).await?;
+    let yaml: String = sqlx::query_scalar("SELECT yaml FROM sweeps WHERE id = ?")
+        .bind(sweep.id)
+        .fetch_one(&mut *conn)
+        .await?;
+    let rows: Vec<(String, String, i64)> =
+        sqlx::query_as("SELECT path, digest, size_bytes FROM sweep_files WHERE sweep_id = ?")
+            .bind(sweep.id)
+            .fetch_all(conn)
+            .await?;
+    let files = rows.into_iter().map(|(path, digest, size_bytes)| {
+        let file = Artifact {
+            name: path.rsplit('/').next().unwrap_or(&path).to_owned(),
+            digest: parse("sweep_files.digest", &digest)?,
+            size_bytes: unsigned("sweep_files.size_bytes", size_bytes)?,
+        };
+        Ok((path, file))
+    });
+    Ok(Submission {
+        file_name: sweep.name,
+        yaml,
+        files: files.collect::<Result<_, StoreError>>()?,
     })
 }
 
@@ -101,6 +132,9 @@ struct RunRow {
     phase: String,
     failure_reason: Option<String>,
     failure_message: Option<String>,
+    packed: bool,
+    seen: Option<Vec<u8>>,
+    sealed: Option<Vec<u8>>,
 }
 
 /// The jobs that stand at a point: runs, or inspections of them.
@@ -119,11 +153,15 @@ pub(super) async fn runs(
             .await?;
     let sealed = selected.is_none();
     let rows: Vec<RunRow> = sqlx::query_as(
-        "SELECT s.ordinal, j.id, j.key, s.point, j.phase, j.failure_reason, j.failure_message
+        "SELECT s.ordinal, j.id, j.key, s.point, j.phase, j.failure_reason, j.failure_message,
+           p.job_id IS NOT NULL AS packed, p.seen, CASE WHEN ? THEN NULL ELSE p.sealed END AS sealed
          FROM sweep_jobs s JOIN jobs j ON j.id = s.job_id
-         WHERE s.sweep_id = ? AND s.ordinal >= ? AND s.point IS NOT NULL AND (j.kind = 'inspect') = ?
+           LEFT JOIN metric_packs p ON p.job_id = j.id
+         WHERE s.sweep_id = ? AND s.ordinal >= ? AND s.point IS NOT NULL
+           AND (j.kind = 'inspect') = ?
          ORDER BY s.ordinal LIMIT ?",
     )
+    .bind(sealed)
     .bind(sweep.id)
     .bind(signed(from))
     .bind(inspections)
@@ -142,7 +180,13 @@ pub(super) async fn runs(
             point: row::json("sweep_jobs.point", &row.point)?,
             phase: row::phase(&row.phase)?,
             failure,
-            metrics: metrics(conn, row.id, sealed).await?,
+            metrics: if row.packed {
+                let pieces = [row.seen.as_deref(), row.sealed.as_deref()];
+                let pieces: Vec<&[u8]> = pieces.into_iter().flatten().collect();
+                pack::unpack(&pieces)?
+            } else {
+                metrics(conn, row.id, sealed).await?
+            },
             artifacts: row::artifacts(conn, row.id).await?,
             notes: notes(conn, row.id, sealed).await?,
         });

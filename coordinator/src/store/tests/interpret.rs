@@ -1,6 +1,9 @@
 //! Scripts against the store: one operation a line, with what it must answer.
 //!
 //! ```text
+//! study s: a            => a sweep that asks questions of its networks
+//! due                    => s, once it has nothing left to do
+//! ask s: q<a             => listed
 //! submit s: a b<a        => jobs=2 new=2 done=0
 //! acquire w1 5           => a@1
 //! complete a@1           => new
@@ -22,12 +25,9 @@ impl World {
         let args: Vec<&str> = words.collect();
         let secs = |text: &str| text.parse::<f64>().expect("seconds");
         Ok(match operation {
-            "submit" => {
-                let jobs = args[1..].iter().map(|text| {
-                    let (name, inputs) = text.split_once('<').unwrap_or((text, ""));
-                    let inputs: Vec<_> = inputs.split(',').filter(|i| !i.is_empty()).collect();
-                    job(name, &inputs)
-                });
+            "submit" | "study" => {
+                self.inspects = operation == "study";
+                let jobs = args[1..].iter().map(|text| named(text));
                 let submitted = self
                     .submit(args[0].trim_end_matches(':'), jobs.collect())
                     .await?;
@@ -38,6 +38,30 @@ impl World {
                     ..
                 } = submitted;
                 format!("jobs={jobs} new={jobs_new} done={jobs_done}")
+            }
+            "ask" => {
+                let jobs = args[1..].iter().map(|text| NewJob {
+                    kind: "inspect",
+                    ..named(text)
+                });
+                let jobs: Vec<_> = jobs.collect();
+                for (job, text) in jobs.iter().zip(&args[1..]) {
+                    let name = text.split('<').next().unwrap_or_default();
+                    self.names.insert(job.key, name.to_owned());
+                }
+                let sweep = args[0].trim_end_matches(':');
+                match self.store.list_inspections(sweep, 1, jobs, now).await? {
+                    true => "listed".to_owned(),
+                    false => "as before".to_owned(),
+                }
+            }
+            "due" => {
+                let due = self.store.awaiting_inspection(None).await?;
+                let mut names = vec![];
+                for sweep in due {
+                    names.push(self.store.status(&sweep.to_string()).await?.name);
+                }
+                names.join(" ")
             }
             "acquire" => {
                 let leased = self
@@ -107,6 +131,16 @@ impl World {
                     .await?;
                 String::new()
             }
+            // WORKER LEASE…: those that it knows of.
+            "recall" => {
+                let held = args[1..].iter().map(|name| self.lease(name).token);
+                let held = held.collect();
+                let worker = self.worker(args[0]).await;
+                self.store
+                    .release_unheld(worker, held, now)
+                    .await?
+                    .to_string()
+            }
             "wait" => {
                 self.clock.advance_secs(secs(args[0]));
                 String::new()
@@ -154,6 +188,13 @@ impl World {
             size_bytes: 3,
         })
     }
+}
+
+/// The job that a script writes as `b<a`.
+fn named(text: &str) -> NewJob {
+    let (name, inputs) = text.split_once('<').unwrap_or((text, ""));
+    let inputs: Vec<_> = inputs.split(',').filter(|i| !i.is_empty()).collect();
+    job(name, &inputs)
 }
 
 /// "pending=1 done=2 left=100", without zeros.

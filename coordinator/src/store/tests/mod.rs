@@ -3,6 +3,7 @@
 
 mod faults;
 mod interpret;
+mod questions;
 mod results;
 mod scripts;
 mod simulation;

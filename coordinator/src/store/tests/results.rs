@@ -20,6 +20,7 @@ fn selection(mean: f64) -> Selection {
             mean,
             seeds: vec![1, 2],
             at_edge: false,
+            without: Default::default(),
         }],
     }
 }

@@ -55,6 +55,25 @@ async fn a_submission_may_come_again_longer_or_shorter() {
 }
 
 #[tokio::test]
+async fn a_lease_that_never_reached_its_worker_goes_back_to_the_queue() {
+    check(
+        "submit s: a b c         => jobs=3 new=3 done=0
+         acquire w1 2            => a@1 b@1
+         acquire w2 1            => c@1
+         recall w1 a@1 b@1       => 0
+         recall w1 a@1           => 1
+         complete b@1            => error: the lease on job …
+         status s                => pending=1 running=2 left=300
+         acquire w2 1            => b@2
+         recall w1 a@1           => 0
+         complete a@1            => new
+         complete b@2            => new
+         complete c@1            => new",
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn a_job_waits_for_its_inputs() {
     check(
         "submit s: p q t<p u<p,q => jobs=4 new=4 done=0

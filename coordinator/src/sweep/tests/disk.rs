@@ -1,12 +1,14 @@
 //! Files that a sweep names, on a disk.
 
 use std::fs;
+use std::path::Path;
 
 use seedbed_proto::BlobDigest;
+use seedbed_proto::job::{Base, Work};
 
 use super::{CONFIG, tiny};
-use crate::sweep::files::{Role, resolve};
-use crate::sweep::{expand, parse};
+use crate::sweep::files::{Resolved, Role, resolve};
+use crate::sweep::{SweepErrors, expand, parse};
 
 const RATE: &str = "axes: {learning_rate: [1e-3]}";
 
@@ -94,27 +96,72 @@ fn what_a_base_lacks_is_named_at_the_place_that_names_the_base() {
     );
 }
 
-#[test]
-fn a_base_whose_weights_are_in_shards_is_refused_with_a_way_out() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let base = folder.path().join("bases/tiny");
+/// A base in a folder, with this index of shards in the place of its weights.
+fn sharded(folder: &Path, index: &str) -> Result<Resolved, SweepErrors> {
+    let base = folder.join("bases/tiny");
     fs::create_dir_all(&base).expect("a writable folder");
     fs::write(base.join("config.json"), CONFIG).expect("a writable folder");
     fs::write(base.join("tokenizer.json"), "{}").expect("a writable folder");
-    fs::write(base.join("model.safetensors.index.json"), "{}").expect("a writable folder");
+    fs::write(base.join("model.safetensors.index.json"), index).expect("a writable folder");
+    resolve(folder, &parse("f", &tiny(RATE)).expect("a right file"))
+}
+
+#[test]
+fn weights_in_shards_go_with_their_index() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let names = ["m-1-of-2.safetensors", "m-2-of-2.safetensors"];
+    let index = format!(
+        "{{\"weight_map\": {{\"a\": {0:?}, \"b\": {1:?}, \"c\": {0:?}}}}}",
+        names[0], names[1]
+    );
+    let error = sharded(folder.path(), &index).expect_err("no shards yet");
+    let missing = error.to_string();
+    assert!(
+        missing.contains("m-2-of-2.safetensors: No such file"),
+        "{missing}"
+    );
+    for name in names {
+        let path = folder.path().join("bases/tiny").join(name);
+        fs::write(path, name).expect("a writable folder");
+    }
+    let resolved = sharded(folder.path(), &index).expect("all files are there");
+    assert_eq!(resolved.local.len(), 5);
+
     let sweep = parse("f", &tiny(RATE)).expect("a right file");
-    let errors = resolve(folder.path(), &sweep).expect_err("not one file");
-    let [problem] = errors.problems() else {
-        panic!("{errors}");
+    let mut jobs = expand(&sweep, &resolved.files).expect("fits");
+    let spec = jobs.next().expect("a job").spec;
+    let Work::Train(train) = &spec.work else {
+        panic!("no base has to be made");
     };
-    assert!(
-        problem
-            .message
-            .contains("bases/tiny/model.safetensors: No such file")
-    );
-    let help = problem.help.as_deref().expect("a way out");
-    assert!(
-        help.contains("in shards") && help.contains("max_shard_size"),
-        "{help}"
-    );
+    let Base::Files(files) = &train.base else {
+        panic!("a folder is files");
+    };
+    assert_eq!(files.weights, BlobDigest::of(index.as_bytes()));
+    let shards = names.map(|name| (name.to_owned(), BlobDigest::of(name.as_bytes())));
+    assert_eq!(files.shards, shards.into());
+    assert_eq!(spec.blobs().len(), 5);
+}
+
+#[test]
+fn an_index_that_is_none_or_reaches_out_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (index, expected) in [
+        (
+            "{}",
+            "model.safetensors.index.json: not an index of shards: missing field",
+        ),
+        (
+            r#"{"weight_map": {"a": "../m.safetensors"}}"#,
+            "\"../m.safetensors\" is not the name of a shard",
+        ),
+        (
+            r#"{"weight_map": {"a": "config.json"}}"#,
+            "\"config.json\" is not the name of a shard",
+        ),
+    ] {
+        let error = sharded(folder.path(), index)
+            .expect_err("no index")
+            .to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }

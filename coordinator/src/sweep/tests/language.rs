@@ -1,6 +1,6 @@
 //! What a text means, and what is said of a wrong one.
 
-use seedbed_proto::job::{Keep, Work};
+use seedbed_proto::job::{self, Dtype, Keep, Ops, Pretrain, Work};
 
 use super::{files, jobs, tiny};
 use crate::sweep::{expand, parse};
@@ -229,6 +229,52 @@ fn mistakes_between_settings_are_found() {
         &format!("engine: {{device: cuda, ops: fused}}\n{ONE}axes: {{}}"),
         &["1:29 engine.ops: the fused kernels run on a cpu only; leave `ops` at auto"],
     );
+    for device in ["cpu", "auto", "metal"] {
+        let text = format!("engine: {{dtype: tf32, device: {device}}}\n{ONE}axes: {{}}");
+        let said = "1:17 engine.dtype: only an NVIDIA GPU rounds products to TF32; write \
+                    `device: cuda`, or leave `dtype` at auto";
+        refuse(&text, &[said]);
+    }
+    refuse(
+        &format!("engine: {{dtype: bf16, device: metal}}\n{ONE}axes: {{}}"),
+        &["1:17 engine.dtype: this program computes in f32 on a Mac's GPU; leave `dtype` at auto"],
+    );
+}
+
+#[test]
+fn numeric_paths_of_gpus_are_named_in_the_spec() {
+    for (engine, ops, dtype) in [
+        ("{device: cuda}", Ops::Composite, Dtype::F32),
+        ("{device: cuda, dtype: tf32}", Ops::Composite, Dtype::Tf32),
+        ("{device: cuda, dtype: bf16}", Ops::Composite, Dtype::Bf16),
+        ("{dtype: bf16}", Ops::Composite, Dtype::Bf16),
+    ] {
+        let text = tiny(&format!("engine: {engine}\n{ONE}axes: {{seed: [1]}}"));
+        let found = jobs(&text)[0].spec.engine;
+        assert_eq!((found.ops, found.dtype), (ops, dtype), "{engine}");
+    }
+}
+
+#[test]
+fn a_base_that_is_made_here_may_drop_and_decay() {
+    let optim = |more: &str| {
+        let text = format!(
+            "name: t\nmodel: {{pretrain: {{corpus: [c.txt], layers: 2, heads: 2, width: 8{more}}}}}"
+        );
+        match &jobs(&text)[0].spec.work {
+            Work::Pretrain(Pretrain::Corpus(corpus)) => corpus.optim.clone(),
+            work => panic!("{work:?}"),
+        }
+    };
+    let plain = optim("");
+    assert_eq!((plain.dropout, plain.layer_decay), (0.0, 1.0));
+    let text = serde_json::to_string(&plain).expect("finite");
+    assert!(
+        !text.contains("dropout") && !text.contains("layer_decay"),
+        "{text}"
+    );
+    let other = optim(", dropout: 0.1, layer_decay: 0.9");
+    assert_eq!((other.dropout, other.layer_decay), (0.1, 0.9));
 }
 
 #[test]
@@ -395,5 +441,151 @@ fn every_mistake_is_shown_at_once() {
     assert_eq!(
         errors, golden,
         "run with UPDATE_GOLDEN=1 and review the difference"
+    );
+}
+
+/// The task of the only job of a text.
+fn task(rest: &str) -> job::Task {
+    let text = tiny(&format!("{rest}\n{ONE}axes: {{seed: [0]}}"));
+    let jobs = jobs(&text);
+    let [job] = &jobs[..] else { panic!("{jobs:?}") };
+    match &job.spec.work {
+        Work::Train(train) => train.task.clone(),
+        Work::Pretrain(_) | Work::Inspect(_) => panic!("{job:?}"),
+    }
+}
+
+#[test]
+fn splits_are_all_unless_named_and_stand_in_one_order() {
+    assert_eq!(task("").splits, job::Split::ALL);
+    let first = task("task: {splits: []}");
+    assert_eq!(first.splits, job::first_splits());
+    assert_eq!(task("task: {splits: [test_iid, val]}"), first);
+    let text = serde_json::to_string(&first).expect("plain");
+    assert!(
+        !text.contains("splits"),
+        "a spec of before keeps its text: {text}"
+    );
+    let found = task("task: {splits: [test_range_far, test_pair, control_no_cue]}").splits;
+    let names: Vec<_> = found.iter().map(|split| split.name()).collect();
+    assert_eq!(
+        names,
+        [
+            "val",
+            "test_iid",
+            "test_pair",
+            "test_range_far",
+            "control_no_cue"
+        ]
+    );
+}
+
+#[test]
+fn a_template_may_be_ones_own() {
+    let rest = "task:\n  template:\n    text: \"Compare {cue}. {color_left} {color_right} \
+                {motion_left} {motion_right} Now:\"\n    answers: [\"no\", \"yes\"]";
+    let job::Template::Own(own) = task(rest).template else {
+        panic!("a template of one's own");
+    };
+    assert!(own.text.starts_with("Compare {cue}."));
+    assert_eq!(own.answers, Some(["no", "yes"].map(str::to_owned)));
+    refuse(
+        &format!("task: {{template: {{text: \"{{cue}}\"}}}}\n{ONE}axes: {{}}"),
+        &[
+            "1:18 task.template: {cue} must follow a space: a token carries the space before it \
+           (at character 0 of \"{cue}\")",
+        ],
+    );
+    refuse(
+        &format!("task: {{template: {{txt: x}}}}\n{ONE}axes: {{}}"),
+        &["1:19 task.template.txt: unknown key `txt`"],
+    );
+    refuse(
+        &format!("task: {{name: pdm, template: T3, eval_trials: 240}}\n{ONE}{ACCURACY}axes: {{}}"),
+        &["1:29 task.template: pdm has no template \"T3\" (known: T0, T1)"],
+    );
+}
+
+const ACCURACY: &str = "compare: {select: {learning_rate: {by: val.accuracy}}}\n";
+
+#[test]
+fn what_a_task_cannot_yield_is_refused_before_anything_runs() {
+    refuse(
+        &format!("task: {{range: [1, 10], bins: [[1, 2], [3, 4], [5, 9]]}}\n{ONE}axes: {{}}"),
+        &[
+            "-1:1 task.eval_trials: val: the cell \"cue color, answer left, incongruent, |x_rel| 3-4, \
+           |x_irr| 3-4\" has 25 distinct trials for it, 50 are wanted; at most 1800 trials are \
+           possible in all: lower task.eval_trials, or widen task.range or task.bins",
+        ],
+    );
+    refuse(
+        &format!("task: {{name: pdm, eval_trials: 240}}\n{ONE}axes: {{}}"),
+        &["1:14 task.name: the task pdm has no val.incongruent_accuracy to select by"],
+    );
+    refuse(
+        &format!("task: {{name: dmc, bins: [[1, 4]], eval_trials: 8}}\n{ONE}axes: {{}}"),
+        &["1:25 task.bins: the task dmc does not sort its trials by bins"],
+    );
+    refuse(
+        &format!("task: {{name: pdm, neutral: true, eval_trials: 240}}\n{ONE}{ACCURACY}axes: {{}}"),
+        &["1:28 task.neutral: the task pdm has no such option"],
+    );
+}
+
+#[test]
+fn a_sweep_may_add_seeds_until_it_is_precise_enough() {
+    let axes =
+        "axes: {seed: {count: 4, from: 2}, init: [pretrained, scratch], learning_rate: [0.001]}";
+    let text = tiny(&format!(
+        "{axes}\nreplicate: {{until: {{half_width: 0.02, max_seeds: 15}}}}"
+    ));
+    let sweep = parse("f", &text).expect("a good file");
+    let until = sweep.compare.until.as_ref().expect("it says until when");
+    assert_eq!(until.sizes().collect::<Vec<_>>(), [4, 9, 14, 15]);
+    assert_eq!(until.split_and_name(), ("val", "incongruent_accuracy"));
+    assert_eq!(sweep.seeds(), [2, 3, 4, 5]);
+    let grown = sweep.clone().grown(6);
+    assert_eq!(grown.seeds(), [2, 3, 4, 5, 6, 7]);
+    let jobs = expand(&grown, &files(&grown)).expect("it fits").count();
+    assert_eq!(jobs, 12);
+    let before: Vec<_> = expand(&sweep, &files(&sweep))
+        .expect("it fits")
+        .map(|j| j.key)
+        .collect();
+    let after: Vec<_> = expand(&grown, &files(&grown))
+        .expect("it fits")
+        .map(|j| j.key)
+        .collect();
+    assert_eq!(before, after[..8], "what was there stays in its place");
+}
+
+#[test]
+fn mistakes_of_replication_are_found() {
+    let check = |until: &str, expected: &str| {
+        let axes = "axes: {seed: {count: 4}, init: [pretrained, scratch], learning_rate: [0.001]}";
+        refuse(&format!("{axes}\nreplicate: {until}"), &[expected]);
+    };
+    check("{}", "2:12 replicate: must say until when");
+    check(
+        "{until: {max_seeds: 15}}",
+        "2:20 replicate.until.half_width: is missing",
+    );
+    check(
+        "{until: {half_width: 0, max_seeds: 15}}",
+        "2:33 replicate.until.half_width: must be > 0, got 0",
+    );
+    check(
+        "{until: {half_width: 0.02, max_seeds: 4}}",
+        "2:50 replicate.until.max_seeds: must be above the 4 seeds that the sweep starts with, got 4",
+    );
+    check(
+        "{until: {half_width: 0.02, max_seeds: 40, block: 1}}",
+        "2:61 replicate.until.block: makes 37 looks, at most 20 are taken: each look widens every interval",
+    );
+    check(
+        "{until: {half_width: 0.02, max_seeds: 40, metric: test_iid.accuracy}}",
+        "2:62 replicate.until.metric: must be one of val.incongruent_accuracy, val.congruent_accuracy, \
+         val.accuracy, val.vocab_accuracy, val.answer_mass, val.nll, val.congruency_cost, \
+         val.logit_difference, got `test_iid.accuracy`",
     );
 }

@@ -26,6 +26,8 @@ fn examples(schema: &Value) -> Vec<String> {
             None => vec![format!("{:?}", least("minimum"))],
         },
         Some("string") => vec!["x".into()],
+        // Of these the keys alone are known: they have tests of their own.
+        Some("object") => vec![],
         Some("array") => examples(&schema["items"])
             .iter()
             .map(|item| format!("[{item}]"))
@@ -128,7 +130,10 @@ fn every_key_of_the_schema_is_decoded() {
     let schema = schema();
     let mut tried = 0;
     for (block, keys) in [
-        ("task", &["range", "bins"][..]),
+        (
+            "task",
+            &["range", "bins", "test_near", "test_far", "test_cues"][..],
+        ),
         ("train", &[]),
         ("engine", &[]),
         ("keep", &[]),
@@ -136,7 +141,7 @@ fn every_key_of_the_schema_is_decoded() {
         let properties = schema["properties"][block]["properties"].as_object();
         for (key, inner) in properties.expect("a block has keys") {
             if keys.contains(&key.as_str()) {
-                continue; // lists of lists, which the sweeps of the repository have
+                continue; // lists, tried in the tests of the language
             }
             for value in examples(inner) {
                 let text = format!(
@@ -151,7 +156,15 @@ fn every_key_of_the_schema_is_decoded() {
     for (path, inner) in axes.expect("axes have names") {
         if matches!(
             path.as_str(),
-            "zip" | "init" | "frozen" | "model" | "task.range" | "task.bins"
+            "zip"
+                | "init"
+                | "frozen"
+                | "model"
+                | "task.range"
+                | "task.bins"
+                | "task.test_near"
+                | "task.test_far"
+                | "task.test_cues"
         ) {
             continue; // tried in the tests of the language
         }
@@ -180,6 +193,11 @@ fn accepted(text: &str) {
                 "fused kernels",
                 "must be ≤ train.steps",
                 "no checkpoints",
+                "distinct trials",
+                "to select by",
+                "no such option",
+                "no template",
+                "rounds products to TF32",
             ];
             assert!(
                 together.iter().any(|t| problem.message.contains(t)),

@@ -24,11 +24,14 @@ pub struct State {
     pub complete_errors: VecDeque<Status>,
     /// The token that it wants.
     pub token: Option<String>,
+    /// Errors of the next calls of Acquire, before it works.
+    pub acquire_errors: VecDeque<Status>,
     /// Forgets workers until they register again.
     pub forgetful: bool,
     pub blobs: BTreeMap<String, Vec<u8>>,
 
     pub registered: usize,
+    pub acquires: Vec<v1::AcquireRequest>,
     pub checkpoints: Vec<v1::Checkpoint>,
     pub completes: Vec<v1::CompleteRequest>,
     pub fails: Vec<v1::FailRequest>,
@@ -142,10 +145,14 @@ impl WorkerService for Api {
     }
 
     async fn acquire(&self, r: Request<v1::AcquireRequest>) -> Answer<v1::AcquireResponse> {
-        self.enter(r)?;
+        let request = self.enter(r)?;
         let mut state = self.state();
         if state.forgetful {
             return Err(Status::not_found("who?"));
+        }
+        state.acquires.push(request);
+        if let Some(error) = state.acquire_errors.pop_front() {
+            return Err(error);
         }
         Ok(Response::new(v1::AcquireResponse {
             jobs: state.jobs.pop_front().into_iter().collect(),

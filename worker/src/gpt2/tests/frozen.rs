@@ -60,17 +60,24 @@ fn what_trains_gets_a_gradient_and_nothing_else_does() {
 }
 
 fn gradients_are_those_of_what_trains(net: &Gpt2, kind: Loss, what: &str) {
-    let grads = loss(net, kind).backward().expect("backward");
+    let graph = loss(net, kind);
+    let params: Vec<&Tensor> = net.params().iter().map(|p| &p.tensor).collect();
+    let (grads, collected) = crate::ops::collecting(&params, || graph.backward());
+    let grads = grads.expect("backward");
     let mut trained = BTreeSet::new();
-    for p in net.params() {
-        match grads.get(&p.tensor) {
-            Some(grad) => {
-                assert!(p.trainable(), "{what}: {} is frozen", p.name);
-                let largest = values(grad).iter().fold(0.0f32, |m, g| m.max(g.abs()));
-                assert!(largest > 0.0, "{what}: the gradient of {} is 0", p.name);
-                trained.insert(format!("{:?}", p.tensor.id()));
-            }
-            None => assert!(!p.trainable(), "{what}: {} has no gradient", p.name),
+    for (p, collected) in net.params().iter().zip(collected) {
+        let of_library = grads.get(&p.tensor).map(values);
+        let mut found = collected.into_iter().chain(of_library).peekable();
+        assert_eq!(
+            found.peek().is_some(),
+            p.trainable(),
+            "{what}: {} trains, and has a gradient",
+            p.name
+        );
+        if p.trainable() {
+            let largest = found.flatten().fold(0.0f32, |m, g| m.max(g.abs()));
+            assert!(largest > 0.0, "{what}: the gradient of {} is 0", p.name);
+            trained.insert(format!("{:?}", p.tensor.id()));
         }
     }
     // What is left beside them was computed for nobody. The library leaves sums
@@ -85,6 +92,75 @@ fn gradients_are_those_of_what_trains(net: &Gpt2, kind: Loss, what: &str) {
             grad.dims()
         );
     }
+}
+
+/// Fused operations: the number of matrix products of a step is that of a forward
+/// pass, one for each matrix that trains, and one for the input of each layer above
+/// something that trains. Not one more.
+#[test]
+fn no_product_is_computed_for_nobody() {
+    let config = config();
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    let one = one.expect("a pool of one thread, which makes all products");
+    for (frozen, _) in all_sets() {
+        for untie in [false, true] {
+            let weights = untied(&lively(&config, 7), untie);
+            let net = network(&config, &weights, &frozen, Ops::Fused);
+            for kind in LOSSES {
+                let made = one.install(|| {
+                    let before = crate::ops::products_of_this_thread();
+                    net.gradients(&loss(&net, kind)).expect("gradients");
+                    crate::ops::products_of_this_thread() - before
+                });
+                let needed = products_needed(&net, kind);
+                assert_eq!(made, needed, "{frozen}, untied {untie}, {kind:?}");
+            }
+        }
+    }
+}
+
+/// See [`no_product_is_computed_for_nobody`].
+fn products_needed(net: &Gpt2, kind: Loss) -> usize {
+    // From the bottom to the top.
+    let mut order = vec![vec![WTE.to_owned(), WPE.to_owned()]];
+    for layer in 0..net.config().layers {
+        let parts = [
+            "ln_1",
+            "attn.c_attn",
+            "attn.c_proj",
+            "ln_2",
+            "mlp.c_fc",
+            "mlp.c_proj",
+        ];
+        for part in parts {
+            order.push(
+                ["weight", "bias"]
+                    .map(|end| format!("h.{layer}.{part}.{end}"))
+                    .into(),
+            );
+        }
+    }
+    order.push(vec!["ln_f.weight".to_owned(), "ln_f.bias".to_owned()]);
+    let head = if net.config().tied { WTE } else { LM_HEAD };
+    order.push(vec![head.to_owned()]);
+    let trains = |name: &String| {
+        net.params()
+            .iter()
+            .any(|p| p.name == *name && p.trainable())
+    };
+
+    let last = format!("h.{}.attn.c_attn.weight", net.config().layers - 1);
+    let (mut products, mut below) = (0, false);
+    for names in &order {
+        let matrix = names[0].contains(".c_") || names[0] == *head && names.len() == 1;
+        // For the last position alone, q is apart from k and v.
+        let parts = 1 + usize::from(names[0] == last && kind != Loss::Full);
+        if matrix {
+            products += parts * (1 + usize::from(below) + usize::from(trains(&names[0])));
+        }
+        below |= names.iter().any(trains);
+    }
+    products
 }
 
 #[test]

@@ -15,8 +15,10 @@ enum Manner {
     Gated,
     /// Cuts the first download of each file off in the middle.
     Flaky,
-    /// Has the weights in other files.
+    /// Has the weights in two files and an index.
     Sharded,
+    /// Has the weights in some other format.
+    Other,
     /// Answers nothing.
     Silent,
 }
@@ -30,8 +32,19 @@ struct Stub {
 const REPO: &str = "someone/tiny";
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
+const SHARDS: [&str; 2] = ["m-1-of-2.safetensors", "m-2-of-2.safetensors"];
+
 fn content(name: &str) -> Option<Vec<u8>> {
-    let known = FILES.contains(&name);
+    if name == WEIGHTS_INDEX {
+        let map = SHARDS.map(|shard| (format!("a tensor of {shard}"), shard));
+        let map = std::collections::BTreeMap::from(map);
+        return Some(
+            serde_json::json!({ "weight_map": map })
+                .to_string()
+                .into_bytes(),
+        );
+    }
+    let known = FILES.contains(&name) || SHARDS.contains(&name);
     known.then(|| format!("the bytes of {name}, at some length").into_bytes())
 }
 
@@ -82,7 +95,10 @@ fn answer(mut stream: TcpStream, manner: Manner, seen: &Mutex<Vec<String>>) {
     let reply = match name.and_then(content) {
         _ if manner == Manner::Gated && !allowed => error("401 Unauthorized"),
         None => error("404 Not Found"),
-        _ if manner == Manner::Sharded && path.ends_with(".safetensors") => error("404 Not Found"),
+        _ if manner == Manner::Sharded && path.ends_with("/model.safetensors") => {
+            error("404 Not Found")
+        }
+        _ if manner == Manner::Other && path.contains(".safetensors") => error("404 Not Found"),
         Some(bytes) => {
             let from = head.iter().find_map(|line| {
                 let line = line.to_ascii_lowercase();
@@ -210,14 +226,37 @@ fn a_model_that_does_not_exist_is_named() {
 }
 
 #[test]
-fn weights_that_are_not_one_file_are_refused() {
-    let stub = stub(Manner::Sharded);
+fn weights_of_another_format_are_refused() {
+    let stub = stub(Manner::Other);
     let f = fixture(&stub.endpoint);
     f.fails(
         REPO,
         FailureReason::Invalid,
-        &["no file model.safetensors of someone/tiny", "in shards"],
+        &[
+            "no file model.safetensors of someone/tiny",
+            "another format",
+        ],
     );
+}
+
+#[test]
+fn weights_in_shards_come_with_their_index() {
+    let stub = stub(Manner::Sharded);
+    let mut f = fixture(&stub.endpoint);
+    let model = HubModel {
+        repo: REPO.into(),
+        revision: "main".into(),
+    };
+    for offline in [false, true] {
+        f.settings.offline = offline;
+        let out = tempfile::tempdir_in(f.dir.path()).expect("a directory");
+        let [_, weights, _] = fetch(&model, out.path(), &f.settings).expect("all files");
+        assert_eq!(weights, out.path().join(WEIGHTS_INDEX));
+        for shard in SHARDS {
+            let bytes = fs::read(out.path().join(shard)).expect("beside the index");
+            assert_eq!(Some(bytes), content(shard));
+        }
+    }
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! A question as a spec, for the tests of all that handles one.
 
+use std::collections::BTreeMap;
+
 use seedbed_proto::job::{
     Base, BaseFiles, DeviceKind, Dtype, Engine, Init, Inspect, JobSpec, Moment, Network, Ops,
-    Question, SPEC_VERSION, Task, TrainSet, Work,
+    Question, SPEC_VERSION, Task, TrainSet, Work, first_splits,
 };
 use seedbed_proto::{BlobDigest, JobKey};
 
@@ -32,6 +34,7 @@ pub(crate) fn question(question: Question, job: JobKey) -> JobSpec {
                 config: digest,
                 weights: digest,
                 tokenizer: digest,
+                shards: BTreeMap::new(),
             }),
             task: Task {
                 name: "ctxdm".into(),
@@ -43,6 +46,13 @@ pub(crate) fn question(question: Question, job: JobKey) -> JobSpec {
                 random_labels: false,
                 split_seed: 1,
                 eval_trials: 288,
+                splits: first_splits(),
+                neutral: false,
+                delay: None,
+                test_template: None,
+                test_cues: None,
+                test_near: None,
+                test_far: None,
             },
             split: "test_iid".into(),
             pairs: 8,

@@ -3,7 +3,10 @@
 
 mod lens;
 mod patching;
+mod probes;
 mod reversion;
+mod similarity;
+mod tdr;
 mod transplant;
 
 use candle_core::{Device, Tensor};
@@ -12,6 +15,7 @@ use seedbed_proto::job::{Ops, Shape};
 use super::*;
 use crate::gpt2::tests::lively;
 use crate::gpt2::{LM_HEAD, WPE, WTE};
+use crate::task::Trial;
 use crate::task::tests::{spec, tokenizer};
 
 const LAYERS: usize = 3;

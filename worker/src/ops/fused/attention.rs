@@ -8,9 +8,9 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 use super::linear::{affine, input_gradient, weight_gradient};
-use super::{Kept, View, keep, kept, slice, to_storage, wanted};
+use super::{Kept, View, keep, kept, slice, to_storage, wanted, wanted_sum};
 use crate::ops::kernels::small::{Left, Right, small_product};
-use crate::ops::kernels::{column_sums, probabilities, softmax, softmax_backward};
+use crate::ops::kernels::{column_sums, probabilities, softmax, softmax_backward, transpose};
 
 /// Queries that are worked on together; keys after the last of them are left out.
 const BAND: usize = 4;
@@ -33,11 +33,55 @@ struct Attention {
     kept: Kept<Forward>,
 }
 
-struct Forward {
+/// What the forward pass leaves for the backward pass.
+pub(super) struct Forward {
     /// (B, T, 3C)
     qkv: Vec<f32>,
     /// ln Σ exp of each query's scores, (B, H, T).
     log_sums: Vec<f32>,
+}
+
+/// Heads of B sequences, joined again: x (B, T, C) → (B, T, C).
+pub(super) fn attend(
+    x: &[f32],
+    w: &[f32],
+    b: &[f32],
+    t: usize,
+    heads: usize,
+) -> (Vec<f32>, Forward) {
+    let c = w.len() / b.len();
+    let sizes = Sizes::new(t, c, heads);
+    let qkv = affine(x, w, b);
+    let mut out = vec![0.0; x.len()];
+    let mut log_sums = vec![0.0; x.len() / c * heads];
+    qkv.par_chunks(t * 3 * c)
+        .zip(out.par_chunks_mut(t * c))
+        .zip(log_sums.par_chunks_mut(heads * t))
+        .for_each(|((qkv, out), log_sums)| forward(sizes, qkv, out, log_sums));
+    (out, Forward { qkv, log_sums })
+}
+
+/// From the gradient (B, T, C) of the result to that of qkv (B, T, 3C).
+pub(super) fn attend_backward(kept: &Forward, grad: &[f32], t: usize, heads: usize) -> Vec<f32> {
+    let Forward { qkv, log_sums } = kept;
+    let c = heads * grad.len() / log_sums.len();
+    let sizes = Sizes::new(t, c, heads);
+    let mut qkv_grad = vec![0.0; qkv.len()];
+    qkv.par_chunks(t * 3 * c)
+        .zip(log_sums.par_chunks(heads * t))
+        .zip(grad.par_chunks(t * c))
+        .zip(qkv_grad.par_chunks_mut(t * 3 * c))
+        .for_each(|(((qkv, log_sums), grad), out)| backward(sizes, qkv, log_sums, grad, out));
+    qkv_grad
+}
+
+/// Refuses weights that do not fit x (B, T, C).
+pub(super) fn check(x: &Shape, w: &Shape, b: &Shape, heads: usize) -> Result<()> {
+    let (_, t, c) = x.dims3()?;
+    if t == 0 || w.dims() != [c, 3 * c] || b.dims() != [3 * c] || !c.is_multiple_of(heads) {
+        bail!("attention: x {x:?}, weight {w:?}, bias {b:?} and {heads} heads don't fit");
+    }
+    Ok(())
 }
 
 /// Sizes of one sequence.
@@ -72,13 +116,10 @@ impl Sizes {
         &packed[part * self.c + head * self.d..]
     }
 
-    /// A head's rows, transposed and padded with zeros: (D, wide).
+    /// A head's rows, transposed: (D, wide). Columns from T on stay as they are:
+    /// zeros, in every head.
     fn transposed(&self, rows: &[f32], row: usize, out: &mut [f32]) {
-        for (i, values) in rows.chunks(row).take(self.t).enumerate() {
-            for (e, &value) in values[..self.d].iter().enumerate() {
-                out[e * self.wide + i] = value;
-            }
-        }
+        transpose(out, self.wide, rows, row, self.t, self.d);
     }
 
     /// Scores of queries from `i` on against the keys up to the last of them.
@@ -196,32 +237,21 @@ impl CustomOp3 for Attention {
         b: &CpuStorage,
         b_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
+        check(
+            x_layout.shape(),
+            w_layout.shape(),
+            b_layout.shape(),
+            self.heads,
+        )?;
         let (batch, t, c) = x_layout.shape().dims3()?;
-        if w_layout.dims() != [c, 3 * c]
-            || b_layout.dims() != [3 * c]
-            || !c.is_multiple_of(self.heads)
-        {
-            bail!(
-                "attention: x {:?}, weight {:?}, bias {:?} and {} heads don't fit",
-                x_layout.shape(),
-                w_layout.shape(),
-                b_layout.shape(),
-                self.heads
-            );
-        }
-        let sizes = Sizes::new(t, c, self.heads);
-        let qkv = affine(
+        let (out, forward) = attend(
             slice(x, x_layout)?,
             slice(w, w_layout)?,
             slice(b, b_layout)?,
+            t,
+            self.heads,
         );
-        let mut out = vec![0.0; batch * t * c];
-        let mut log_sums = vec![0.0; batch * self.heads * t];
-        qkv.par_chunks(t * 3 * c)
-            .zip(out.par_chunks_mut(t * c))
-            .zip(log_sums.par_chunks_mut(self.heads * t))
-            .for_each(|((qkv, out), log_sums)| forward(sizes, qkv, out, log_sums));
-        keep(&self.kept, Forward { qkv, log_sums })?;
+        keep(&self.kept, forward)?;
         Ok(to_storage(out, (batch, t, c)))
     }
 
@@ -234,21 +264,13 @@ impl CustomOp3 for Attention {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (_, t, c) = x.dims3()?;
-        let sizes = Sizes::new(t, c, self.heads);
         let grad = grad.contiguous()?;
         let (x_view, w_view, grad_view) = (View::new(x), View::new(w), View::new(&grad));
-        let grad = grad_view.get::<f32>()?;
-        let Forward { qkv, log_sums } = kept(&self.kept)?;
-        let mut qkv_grad = vec![0.0; qkv.len()];
-        qkv.par_chunks(t * 3 * c)
-            .zip(log_sums.par_chunks(self.heads * t))
-            .zip(grad.par_chunks(t * c))
-            .zip(qkv_grad.par_chunks_mut(t * 3 * c))
-            .for_each(|(((qkv, log_sums), grad), out)| backward(sizes, qkv, log_sums, grad, out));
+        let qkv_grad = attend_backward(kept(&self.kept)?, grad_view.get()?, t, self.heads);
         let (xs, ws) = (x_view.get()?, w_view.get()?);
         Ok((
             wanted(x, || input_gradient(&qkv_grad, ws, 3 * c))?,
-            wanted(w, || weight_gradient(xs, &qkv_grad, c, 3 * c))?,
+            wanted_sum(w, |before| weight_gradient(before, xs, &qkv_grad, c, 3 * c))?,
             wanted(b, || column_sums(&qkv_grad, 3 * c))?,
         ))
     }

@@ -4,11 +4,12 @@
 //! only k and v. Sequences are taken one at a time, so a head is a few dot
 //! products.
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::{Kept, View, keep, kept, slice, to_storage, wanted};
-use crate::ops::kernels::matrix::{Matrix, MatrixMut, product};
+use super::attention::check;
+use super::{Kept, View, keep, kept, slice, to_storage, wanted, wanted_sum};
+use crate::ops::kernels::matrix::{Matrix, MatrixMut, new_product, product};
 use crate::ops::kernels::small::{Left, Right, small_product};
 use crate::ops::kernels::{column_sums, dots, outer, softmax, softmax_backward};
 
@@ -30,7 +31,8 @@ struct AttentionLast {
     kept: Kept<Forward>,
 }
 
-struct Forward {
+/// What the forward pass leaves for the backward pass.
+pub(super) struct Forward {
     /// Of the last positions, (B, C).
     q: Vec<f32>,
     /// Of all, (B, T, 2C).
@@ -106,6 +108,105 @@ fn backward(
     }
 }
 
+/// Heads of the last positions of B sequences, joined again: x (B, T, C) → (B, C).
+pub(super) fn attend(
+    x: &[f32],
+    w: &[f32],
+    bias: &[f32],
+    t: usize,
+    heads: usize,
+) -> (Vec<f32>, Forward) {
+    let c = w.len() / bias.len();
+    let batch = x.len() / (t * c);
+    let mut q = repeated(&bias[..c], batch);
+    let of_q = Matrix::strided(w, c, c, 3 * c);
+    product(MatrixMut::new(&mut q, c), last_rows(x, t, c), of_q, true);
+    let mut kv = repeated(&bias[c..], batch * t);
+    let of_kv = Matrix::strided(&w[c..], c, 2 * c, 3 * c);
+    product(
+        MatrixMut::new(&mut kv, 2 * c),
+        Matrix::new(x, c),
+        of_kv,
+        true,
+    );
+    let mut out = vec![0.0; batch * c];
+    let mut p = vec![0.0; batch * heads * t];
+    q.par_chunks(c)
+        .zip(kv.par_chunks(t * 2 * c))
+        .zip(out.par_chunks_mut(c))
+        .zip(p.par_chunks_mut(heads * t))
+        .for_each(|(((q, kv), out), p)| forward(q, kv, out, p));
+    (out, Forward { q, kv, p })
+}
+
+/// Gradients of q (B, C) and kv (B, T, 2C).
+pub(super) struct Gradients {
+    q: Vec<f32>,
+    kv: Vec<f32>,
+    t: usize,
+    c: usize,
+}
+
+impl Gradients {
+    /// From the gradient (B, C) of the result.
+    pub fn new(kept: &Forward, grad: &[f32], t: usize, c: usize) -> Self {
+        let Forward { q, kv, p } = kept;
+        let mut q_grad = vec![0.0; q.len()];
+        let mut kv_grad = vec![0.0; kv.len()];
+        let heads_t = p.len() * c / q.len();
+        q.par_chunks(c)
+            .zip(kv.par_chunks(t * 2 * c))
+            .zip(p.par_chunks(heads_t))
+            .zip(grad.par_chunks(c))
+            .zip(q_grad.par_chunks_mut(c))
+            .zip(kv_grad.par_chunks_mut(t * 2 * c))
+            .for_each(|(((((q, kv), p), grad), q_grad), kv_grad)| {
+                backward(q, kv, p, grad, q_grad, kv_grad);
+            });
+        Self {
+            q: q_grad,
+            kv: kv_grad,
+            t,
+            c,
+        }
+    }
+
+    /// Of x (B, T, C).
+    pub fn of_x(&self, w: &[f32]) -> Vec<f32> {
+        let (t, c, rows) = (self.t, self.c, self.q.len() / self.c);
+        let w_kv = Matrix::strided(&w[c..], c, 2 * c, 3 * c);
+        let mut out = new_product(Matrix::new(&self.kv, 2 * c), w_kv.t());
+        let last = MatrixMut::strided(&mut out[(t - 1) * c..], rows, c, t * c);
+        let w_q = Matrix::strided(w, c, c, 3 * c);
+        product(last, Matrix::new(&self.q, c), w_q.t(), true);
+        out
+    }
+
+    /// Of the weight (C, 3C), added to what there is.
+    pub fn of_w(&self, before: Option<Vec<f32>>, x: &[f32]) -> Vec<f32> {
+        let (t, c) = (self.t, self.c);
+        let add = before.is_some();
+        let mut out = before.unwrap_or_else(|| vec![0.0; c * 3 * c]);
+        let part = MatrixMut::strided(&mut out, c, c, 3 * c);
+        product(part, last_rows(x, t, c).t(), Matrix::new(&self.q, c), add);
+        let part = MatrixMut::strided(&mut out[c..], c, 2 * c, 3 * c);
+        product(
+            part,
+            Matrix::new(x, c).t(),
+            Matrix::new(&self.kv, 2 * c),
+            add,
+        );
+        out
+    }
+
+    /// Of the bias (3C).
+    pub fn of_b(&self) -> Vec<f32> {
+        let mut out = column_sums(&self.q, self.c);
+        out.extend(column_sums(&self.kv, 2 * self.c));
+        out
+    }
+}
+
 impl CustomOp3 for AttentionLast {
     fn name(&self) -> &'static str {
         "attention-last"
@@ -120,42 +221,21 @@ impl CustomOp3 for AttentionLast {
         b: &CpuStorage,
         b_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
+        check(
+            x_layout.shape(),
+            w_layout.shape(),
+            b_layout.shape(),
+            self.heads,
+        )?;
         let (batch, t, c) = x_layout.shape().dims3()?;
-        if t == 0
-            || w_layout.dims() != [c, 3 * c]
-            || b_layout.dims() != [3 * c]
-            || !c.is_multiple_of(self.heads)
-        {
-            bail!(
-                "attention: x {:?}, weight {:?}, bias {:?} and {} heads don't fit",
-                x_layout.shape(),
-                w_layout.shape(),
-                b_layout.shape(),
-                self.heads
-            );
-        }
-        let (x, w): (&[f32], &[f32]) = (slice(x, x_layout)?, slice(w, w_layout)?);
-        let bias: &[f32] = slice(b, b_layout)?;
-        let mut q = repeated(&bias[..c], batch);
-        let of_q = Matrix::strided(w, c, c, 3 * c);
-        product(MatrixMut::new(&mut q, c), last_rows(x, t, c), of_q, true);
-        let mut kv = repeated(&bias[c..], batch * t);
-        let of_kv = Matrix::strided(&w[c..], c, 2 * c, 3 * c);
-        product(
-            MatrixMut::new(&mut kv, 2 * c),
-            Matrix::new(x, c),
-            of_kv,
-            true,
+        let (out, forward) = attend(
+            slice(x, x_layout)?,
+            slice(w, w_layout)?,
+            slice(b, b_layout)?,
+            t,
+            self.heads,
         );
-
-        let mut out = vec![0.0; batch * c];
-        let mut p = vec![0.0; batch * self.heads * t];
-        q.par_chunks(c)
-            .zip(kv.par_chunks(t * 2 * c))
-            .zip(out.par_chunks_mut(c))
-            .zip(p.par_chunks_mut(self.heads * t))
-            .for_each(|(((q, kv), out), p)| forward(q, kv, out, p));
-        keep(&self.kept, Forward { q, kv, p })?;
+        keep(&self.kept, forward)?;
         Ok(to_storage(out, (batch, c)))
     }
 
@@ -170,47 +250,12 @@ impl CustomOp3 for AttentionLast {
         let (_, t, c) = x.dims3()?;
         let grad = grad.contiguous()?;
         let (x_view, w_view, grad_view) = (View::new(x), View::new(w), View::new(&grad));
-        let (xs, ws) = (x_view.get::<f32>()?, w_view.get::<f32>()?);
-        let grad = grad_view.get::<f32>()?;
-        let Forward { q, kv, p } = kept(&self.kept)?;
-        let mut q_grad = vec![0.0; q.len()];
-        let mut kv_grad = vec![0.0; kv.len()];
-        q.par_chunks(c)
-            .zip(kv.par_chunks(t * 2 * c))
-            .zip(p.par_chunks(self.heads * t))
-            .zip(grad.par_chunks(c))
-            .zip(
-                q_grad
-                    .par_chunks_mut(c)
-                    .zip(kv_grad.par_chunks_mut(t * 2 * c)),
-            )
-            .for_each(|((((q, kv), p), grad), (q_grad, kv_grad))| {
-                backward(q, kv, p, grad, q_grad, kv_grad);
-            });
-        let of_q = Matrix::new(&q_grad, c);
-        let of_kv = Matrix::new(&kv_grad, 2 * c);
-        let x_grad = || {
-            let mut out = vec![0.0; xs.len()];
-            let w_kv = Matrix::strided(&ws[c..], c, 2 * c, 3 * c);
-            product(MatrixMut::new(&mut out, c), of_kv, w_kv.t(), false);
-            let rows = q_grad.len() / c;
-            let last = MatrixMut::strided(&mut out[(t - 1) * c..], rows, c, t * c);
-            product(last, of_q, Matrix::strided(ws, c, c, 3 * c).t(), true);
-            out
-        };
-        let w_grad = || {
-            let mut out = vec![0.0; ws.len()];
-            let part = MatrixMut::strided(&mut out, c, c, 3 * c);
-            product(part, last_rows(xs, t, c).t(), of_q, false);
-            let part = MatrixMut::strided(&mut out[c..], c, 2 * c, 3 * c);
-            product(part, Matrix::new(xs, c).t(), of_kv, false);
-            out
-        };
-        let b_grad = || {
-            let mut out = column_sums(&q_grad, c);
-            out.extend(column_sums(&kv_grad, 2 * c));
-            out
-        };
-        Ok((wanted(x, x_grad)?, wanted(w, w_grad)?, wanted(b, b_grad)?))
+        let (xs, ws) = (x_view.get()?, w_view.get()?);
+        let gradients = Gradients::new(kept(&self.kept)?, grad_view.get()?, t, c);
+        Ok((
+            wanted(x, || gradients.of_x(ws))?,
+            wanted_sum(w, |before| gradients.of_w(before, xs))?,
+            wanted(b, || gradients.of_b())?,
+        ))
     }
 }

@@ -3,9 +3,9 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::{Kept, View, keep, kept, slice, to_storage, wanted};
+use super::{Kept, View, keep, kept, slice, to_storage, wanted, wanted_sum};
 use crate::ops::kernels::matrix::{Matrix, MatrixMut, new_product, product};
-use crate::ops::kernels::{column_sums, gelu, gelu_backward};
+use crate::ops::kernels::{column_sums, gelu, gelu_backward, sum_into};
 
 /// Elements that one task passes through the GELU.
 const GRAIN: usize = 1 << 14;
@@ -30,13 +30,30 @@ pub(super) fn affine(x: &[f32], w: &[f32], b: &[f32]) -> Vec<f32> {
     for _ in 0..rows {
         out.extend_from_slice(b);
     }
+    add_product(&mut out, x, w, outputs);
+    out
+}
+
+/// out = plus + x·w + b for dense x (N, I), w (I, O), plus and out (N, O).
+pub(super) fn affine_onto(out: &mut [f32], plus: &[f32], x: &[f32], w: &[f32], b: &[f32]) {
+    let outputs = b.len();
+    for (out, plus) in out
+        .chunks_exact_mut(outputs)
+        .zip(plus.chunks_exact(outputs))
+    {
+        sum_into(out, plus, b);
+    }
+    add_product(out, x, w, outputs);
+}
+
+/// out += x·w
+fn add_product(out: &mut [f32], x: &[f32], w: &[f32], outputs: usize) {
     product(
-        MatrixMut::new(&mut out, outputs),
-        Matrix::new(x, inputs),
+        MatrixMut::new(out, outputs),
+        Matrix::new(x, w.len() / outputs),
         Matrix::new(w, outputs),
         true,
     );
-    out
 }
 
 /// Gradient of x (N, I): grad (N, O) times the transpose of w (I, O).
@@ -44,9 +61,37 @@ pub(super) fn input_gradient(grad: &[f32], w: &[f32], outputs: usize) -> Vec<f32
     new_product(Matrix::new(grad, outputs), Matrix::new(w, outputs).t())
 }
 
-/// Gradient of w (I, O): the transpose of x (N, I) times grad (N, O).
-pub(super) fn weight_gradient(x: &[f32], grad: &[f32], inputs: usize, outputs: usize) -> Vec<f32> {
-    new_product(Matrix::new(x, inputs).t(), Matrix::new(grad, outputs))
+/// Gradient of w (I, O): the transpose of x (N, I) times grad (N, O), added to what
+/// there is.
+pub(super) fn weight_gradient(
+    before: Option<Vec<f32>>,
+    x: &[f32],
+    grad: &[f32],
+    inputs: usize,
+    outputs: usize,
+) -> Vec<f32> {
+    let (x, grad) = (Matrix::new(x, inputs).t(), Matrix::new(grad, outputs));
+    match before {
+        Some(mut sum) => {
+            product(MatrixMut::new(&mut sum, outputs), x, grad, true);
+            sum
+        }
+        None => new_product(x, grad),
+    }
+}
+
+/// Passes values through the GELU.
+pub(super) fn gelu_of(x: &[f32]) -> Vec<f32> {
+    let mut out = vec![0.0; x.len()];
+    let chunks = out.par_chunks_mut(GRAIN).zip(x.par_chunks(GRAIN));
+    chunks.for_each(|(out, x)| gelu(x, out));
+    out
+}
+
+/// From the gradient of the GELU's result to that of its argument x, in place.
+pub(super) fn back_through_gelu(grad: &mut [f32], x: &[f32]) {
+    let chunks = grad.par_chunks_mut(GRAIN).zip(x.par_chunks(GRAIN));
+    chunks.for_each(|(grad, x)| gelu_backward(x, grad));
 }
 
 #[derive(Default)]
@@ -89,9 +134,7 @@ impl CustomOp3 for Linear {
         if !self.gelu {
             return Ok(to_storage(before, shape));
         }
-        let mut out = vec![0.0; before.len()];
-        let chunks = out.par_chunks_mut(GRAIN).zip(before.par_chunks(GRAIN));
-        chunks.for_each(|(out, x)| gelu(x, out));
+        let out = gelu_of(&before);
         keep(&self.before, before)?;
         Ok(to_storage(out, shape))
     }
@@ -111,10 +154,7 @@ impl CustomOp3 for Linear {
         let through_gelu;
         let grad: &[f32] = if self.gelu {
             let mut values = grad_view.get::<f32>()?.to_vec();
-            let chunks = values.par_chunks_mut(GRAIN);
-            chunks
-                .zip(kept(&self.before)?.par_chunks(GRAIN))
-                .for_each(|(grad, x)| gelu_backward(x, grad));
+            back_through_gelu(&mut values, kept(&self.before)?);
             through_gelu = values;
             &through_gelu
         } else {
@@ -122,7 +162,9 @@ impl CustomOp3 for Linear {
         };
         Ok((
             wanted(x, || input_gradient(grad, ws, outputs))?,
-            wanted(w, || weight_gradient(xs, grad, inputs, outputs))?,
+            wanted_sum(w, |before| {
+                weight_gradient(before, xs, grad, inputs, outputs)
+            })?,
             wanted(b, || column_sums(grad, outputs))?,
         ))
     }

@@ -12,6 +12,10 @@ mod embed;
 mod head;
 mod layer_norm;
 mod linear;
+mod mlp;
+mod pieces;
+mod self_attention;
+mod sublayer;
 
 pub(super) use attend::attend;
 pub(super) use attention::attention;
@@ -20,6 +24,8 @@ pub(super) use embed::embed;
 pub(super) use head::head_loss;
 pub(super) use layer_norm::layer_norm;
 pub(super) use linear::{linear, linear_gelu};
+pub(super) use mlp::mlp;
+pub(super) use self_attention::self_attention;
 
 use std::sync::OnceLock;
 

@@ -1,6 +1,38 @@
 //! Matrix products over the `gemm` crate, with bounds checked once.
 
+use std::cell::Cell;
+
 use gemm::Parallelism;
+
+thread_local! {
+    /// Whether products on this thread are its own work alone.
+    static ALONE: Cell<bool> = const { Cell::new(false) };
+}
+
+#[cfg(test)]
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Products that this thread has begun.
+#[cfg(test)]
+pub(crate) fn products_of_this_thread() -> usize {
+    COUNT.get()
+}
+
+/// Runs `f` with products that are not shared out to other threads: they have
+/// pieces of work of the same kind.
+pub(in crate::ops) fn alone<R>(f: impl FnOnce() -> R) -> R {
+    /// Also when `f` panics, and the panic is caught further up.
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            ALONE.set(self.0);
+        }
+    }
+    let _before = Before(ALONE.replace(true));
+    f()
+}
 
 /// A matrix in a slice: element (i, j) is at `i·row + j·column`.
 #[derive(Clone, Copy)]
@@ -121,9 +153,11 @@ pub(in crate::ops) fn new_product(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
 /// They must be there, overlap neither each other nor a factor, and hold values if
 /// `add`; b must have as many rows as a has columns.
 unsafe fn multiply(out: *mut f32, row: usize, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
+    #[cfg(test)]
+    COUNT.set(COUNT.get() + 1);
     let parallelism = match rayon::current_num_threads() {
-        1 => Parallelism::None,
-        threads => Parallelism::Rayon(threads),
+        threads if threads > 1 && !ALONE.get() => Parallelism::Rayon(threads),
+        _ => Parallelism::None,
     };
     // SAFETY: of `out` as the caller promises; the constructors proved that every
     // element of a and b is within its slice.

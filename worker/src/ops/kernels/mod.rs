@@ -12,8 +12,8 @@ pub(super) mod small;
 mod softmax;
 
 pub(super) use gelu::{gelu, gelu_backward};
-pub(super) use norm::{norm, norm_backward};
-pub(super) use rows::{add_to, column_sums, dots, outer};
+pub(super) use norm::{Moments, norm, norm_backward};
+pub(super) use rows::{add_columns, add_to, column_sums, dots, outer, sum_into, transpose};
 pub(super) use softmax::{cross_entropy_row, probabilities, softmax, softmax_backward};
 
 /// Declares a function that runs `body::<true>` where AVX2 and FMA are, and

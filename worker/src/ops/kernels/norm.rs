@@ -1,5 +1,6 @@
 //! LayerNorm of rows.
 
+use super::rows::add;
 use super::{dispatch, fma, sum_of, sum_of_pairs};
 
 /// Mean and 1/√(variance + ε) of a row.
@@ -18,13 +19,15 @@ dispatch! {
 }
 
 dispatch! {
-    /// From the gradient of the result: that of `x` (if wanted), and sums over the
-    /// rows for gain and bias (added to what is there, if wanted).
+    /// From the gradient of the result: that of `x` (if wanted; plus the gradient
+    /// that comes to `x` past the norm), and sums over the rows for gain and bias
+    /// (added to what is there, if wanted).
     pub fn norm_backward(
         x: &[f32],
         gain: &[f32],
         moments: &[Moments],
         grad: &[f32],
+        past: Option<&[f32]>,
         x_grad: Option<&mut [f32]>,
         sums: Option<(&mut [f32], &mut [f32])>,
     ) = backward;
@@ -58,6 +61,7 @@ fn backward<const FMA: bool>(
     gain: &[f32],
     moments: &[Moments],
     grad: &[f32],
+    past: Option<&[f32]>,
     x_grad: Option<&mut [f32]>,
     sums: Option<(&mut [f32], &mut [f32])>,
 ) {
@@ -75,7 +79,7 @@ fn backward<const FMA: bool>(
     let Some(x_grad) = x_grad else { return };
     let rows = x.chunks_exact(width).zip(grad.chunks_exact(width));
     let rows = rows.zip(x_grad.chunks_exact_mut(width)).zip(moments);
-    for (((x, grad), out), &[mean, scale]) in rows {
+    for (i, (((x, grad), out), &[mean, scale])) in rows.enumerate() {
         // First the gradient of the normed value n, h = g·gain; then
         // dx = scale·(h - mean(h) - n·mean(h·n)).
         for ((out, &g), &gain) in out.iter_mut().zip(grad).zip(gain) {
@@ -85,6 +89,9 @@ fn backward<const FMA: bool>(
         let of_hn = sum_of_pairs(out, x, |h, x| h * ((x - mean) * scale)) / width as f32;
         for (out, &x) in out.iter_mut().zip(x) {
             *out = scale * (*out - of_h - (x - mean) * scale * of_hn);
+        }
+        if let Some(past) = past {
+            add::<FMA>(out, &past[i * width..][..width]);
         }
     }
 }

@@ -10,14 +10,47 @@ const COLUMNS: usize = 256;
 /// Σ over rows of a (rows, width) matrix → (width). Rows are added in order.
 pub(in crate::ops) fn column_sums(x: &[f32], width: usize) -> Vec<f32> {
     let mut sums = vec![0.0; width];
+    add_columns(&mut sums, x);
+    sums
+}
+
+/// The same, added to what is there.
+pub(in crate::ops) fn add_columns(sums: &mut [f32], x: &[f32]) {
+    let width = sums.len();
     sums.par_chunks_mut(COLUMNS)
         .enumerate()
-        .for_each(|(i, sums)| {
-            for row in x.chunks_exact(width) {
-                add_to(sums, &row[i * COLUMNS..][..sums.len()]);
+        .for_each(|(i, sums)| add_rows(sums, &x[(i * COLUMNS).min(x.len())..], width));
+}
+
+dispatch! {
+    /// sum += the beginning of each row, for rows that begin `row` apart.
+    pub fn add_rows(sum: &mut [f32], rows: &[f32], row: usize) = added;
+}
+
+/// Rows that are added at once: the sums are read and written once for all.
+const AT_ONCE: usize = 4;
+
+#[inline(always)]
+fn added<const FMA: bool>(sum: &mut [f32], rows: &[f32], row: usize) {
+    let width = sum.len();
+    for group in rows.chunks(row * AT_ONCE) {
+        if group.len() >= row * (AT_ONCE - 1) + width {
+            let [a, b, c, d] = [0, 1, 2, 3].map(|r| &group[r * row..][..width]);
+            let pairs = sum.iter_mut().zip(a).zip(b).zip(c).zip(d);
+            for ((((sum, a), b), c), d) in pairs {
+                *sum = *sum + a + b + c + d;
             }
-        });
-    sums
+        } else {
+            for one in group.chunks(row).filter(|one| one.len() >= width) {
+                add::<FMA>(sum, &one[..width]);
+            }
+        }
+    }
+}
+
+dispatch! {
+    /// out = a + b.
+    pub fn sum_into(out: &mut [f32], a: &[f32], b: &[f32]) = sum;
 }
 
 dispatch! {
@@ -33,6 +66,52 @@ dispatch! {
 dispatch! {
     /// row i = aᵢ·x, for rows that begin `stride` apart.
     pub fn outer(rows: &mut [f32], stride: usize, a: &[f32], x: &[f32]) = outer_rows;
+}
+
+dispatch! {
+    /// The transpose of `count` rows of `width`, which begin `row` apart, into rows
+    /// that begin `stride` apart.
+    pub fn transpose(
+        out: &mut [f32],
+        stride: usize,
+        rows: &[f32],
+        row: usize,
+        count: usize,
+        width: usize,
+    ) = transposed;
+}
+
+/// Side of the squares that are turned in registers.
+const SIDE: usize = 8;
+
+#[inline(always)]
+fn transposed<const FMA: bool>(
+    out: &mut [f32],
+    stride: usize,
+    rows: &[f32],
+    row: usize,
+    count: usize,
+    width: usize,
+) {
+    let (squares, whole) = (count / SIDE * SIDE, width / SIDE * SIDE);
+    for i in (0..squares).step_by(SIDE) {
+        for e in (0..whole).step_by(SIDE) {
+            let mut square = [[0.0f32; SIDE]; SIDE];
+            for (r, line) in square.iter_mut().enumerate() {
+                line.copy_from_slice(&rows[(i + r) * row + e..][..SIDE]);
+            }
+            for k in 0..SIDE {
+                let column: [f32; SIDE] = std::array::from_fn(|r| square[r][k]);
+                out[(e + k) * stride + i..][..SIDE].copy_from_slice(&column);
+            }
+        }
+    }
+    for i in 0..count {
+        let from = if i < squares { whole } else { 0 };
+        for e in from..width {
+            out[e * stride + i] = rows[i * row + e];
+        }
+    }
 }
 
 #[inline(always)]
@@ -52,7 +131,14 @@ fn outer_rows<const FMA: bool>(rows: &mut [f32], stride: usize, a: &[f32], x: &[
 }
 
 #[inline(always)]
-fn add<const FMA: bool>(sum: &mut [f32], x: &[f32]) {
+fn sum<const FMA: bool>(out: &mut [f32], a: &[f32], b: &[f32]) {
+    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+        *out = a + b;
+    }
+}
+
+#[inline(always)]
+pub(super) fn add<const FMA: bool>(sum: &mut [f32], x: &[f32]) {
     for (sum, x) in sum.iter_mut().zip(x) {
         *sum += x;
     }

@@ -3,14 +3,22 @@
 
 use std::collections::BTreeMap;
 
-use seedbed_proto::job::{Task, TrainSet};
+use seedbed_proto::job::{Split, Task, TrainSet, first_splits};
+use seedbed_proto::task::generator::Item;
+use seedbed_proto::task::pairs::{Class, Held};
+use seedbed_proto::task::registry::Variant;
+use seedbed_proto::task::setup;
+use seedbed_proto::task::splits::Part;
 use serde_json::json;
 use tokenizers::Tokenizer;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 use super::*;
 
+mod gpt2;
 mod prompts;
+mod splits;
+mod tasks;
 mod trials;
 
 const DEFAULT_BINS: [[u32; 2]; 3] = [[1, 4], [5, 16], [17, 50]];
@@ -53,7 +61,30 @@ pub(crate) fn spec(template: &str, range: [u32; 2], bins: &[[u32; 2]]) -> Task {
         random_labels: false,
         split_seed: 11,
         eval_trials: 720,
+        splits: first_splits(),
+        neutral: false,
+        delay: None,
+        test_template: None,
+        test_cues: None,
+        test_near: None,
+        test_far: None,
     }
+}
+
+/// The spec of a task with every option at its default and every split.
+fn every_split(name: &str, eval_trials: u32) -> Task {
+    Task {
+        name: name.into(),
+        eval_trials,
+        splits: Split::ALL.to_vec(),
+        ..spec("T0", [0, 99], &DEFAULT_BINS)
+    }
+}
+
+/// A task of which nothing is held out.
+fn kind(spec: &Task) -> Box<dyn TaskKind> {
+    let built = setup::build(spec, &Variant::default(), Held::NOTHING);
+    built.expect("a spec that can be run")
 }
 
 fn prepare(spec: &Task) -> Prepared {

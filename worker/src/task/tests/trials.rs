@@ -105,14 +105,15 @@ proptest! {
     fn swapping_the_sides_turns_the_answer_and_nothing_else(
         seed in any::<u64>(), cell in 0_usize..72,
     ) {
-        let kind = registry::build(&spec("T0", [0, 99], &DEFAULT_BINS)).expect("a spec that can be run");
-        let trial = kind.sample(&mut ChaCha8Rng::seed_from_u64(seed), cell);
+        let kind = kind(&spec("T0", [0, 99], &DEFAULT_BINS));
+        let trial = kind.sample(&mut ChaCha8Rng::seed_from_u64(seed), cell, Class::Seen);
         let [cue, a, b, c, d] = trial.fills[..] else { panic!("five slots") };
         let swapped = Trial { fills: vec![cue, b, a, d, c], right: !trial.right, ..trial.clone() };
         // The mirror image lies in the mirrored cell: cue × answer × …
         let mirrored = if cell % 36 < 18 { cell + 18 } else { cell - 18 };
-        prop_assert_eq!(kind.item(&swapped).group, kind.group_of(mirrored));
-        prop_assert_eq!(kind.item(&trial).group, kind.group_of(cell));
+        let group = |trial| kind.item(trial).expect("nothing is held out").group;
+        prop_assert_eq!(vec![group(&swapped)], kind.groups_of(mirrored));
+        prop_assert_eq!(vec![group(&trial)], kind.groups_of(cell));
         prop_assert_eq!(kind.shortcut_hits(&trial), kind.shortcut_hits(&swapped));
     }
 }
@@ -121,42 +122,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn a_counterfactual_does_what_it_says_and_nothing_else(
-        seed in any::<u64>(), cell in 0_usize..72,
-        template in prop::sample::select(vec!["T0", "T1", "T2", "T3"]),
-    ) {
-        let prepared = prepare(&spec(template, [0, 99], &DEFAULT_BINS));
-        let kind = prepared.kind();
-        let trial = kind.sample(&mut ChaCha8Rng::seed_from_u64(seed), cell);
-        let before = prepared.prompt(&trial);
-        for which in kind.counterfactuals() {
-            let Some(other) = kind.counterfactual(&trial, which.name) else {
-                prop_assert!(which.name == "cue" && trial.congruent == Some(true));
-                continue;
-            };
-            let after = prepared.prompt(&other);
-            prop_assert_eq!(other.right != trial.right, which.flips);
-            // The reader agrees, and only the slots that are named differ.
-            let seen = &read_rows(template, &after, after.len())[0];
-            prop_assert_eq!(seen.is_right(), other.right);
-            let changed: Vec<_> = (0..before.len()).filter(|&at| before[at] != after[at]).collect();
-            let slots = prepared.slot_positions(&trial);
-            let mut named: Vec<_> = slots
-                .iter()
-                .filter(|(slot, _)| which.slots.contains(slot))
-                .map(|&(_, position)| position)
-                .collect();
-            named.sort_unstable();
-            prop_assert_eq!(changed, named);
-            prop_assert_eq!(kind.group_of(other.cell), kind.item(&other).group);
-            prop_assert_eq!(kind.counterfactual(&other, which.name), Some(trial.clone()));
-        }
-    }
-
-    #[test]
     fn variables_and_evidence_are_what_a_reader_sees(seed in any::<u64>(), cell in 0_usize..72) {
         let prepared = prepare(&spec("T0", [0, 99], &DEFAULT_BINS));
-        let trial = prepared.kind().sample(&mut ChaCha8Rng::seed_from_u64(seed), cell);
+        let trial = prepared.kind().sample(&mut ChaCha8Rng::seed_from_u64(seed), cell, Class::Seen);
         let ids = prepared.prompt(&trial);
         let seen = &read_rows("T0", &ids, ids.len())[0];
         let [a, b, c, d] = seen.numbers.map(f64::from);
@@ -180,19 +148,23 @@ proptest! {
 
 #[test]
 fn every_item_has_one_part_and_every_group_its_exact_shares() {
-    let kind = registry::build(&spec("T0", [1, 10], &SHORT_BINS)).expect("a spec that can be run");
+    let kind = kind(&spec("T0", [1, 10], &SHORT_BINS));
     let partition = Partition::new(kind.as_ref(), 5);
-    for (group, &size) in kind.groups().iter().enumerate() {
+    for (group, &size) in kind.groups(Class::Seen).iter().enumerate() {
         let mut counts = BTreeMap::new();
         for index in 0..size {
             *counts
-                .entry(partition.part(generator::Item { group, index }))
+                .entry(partition.part(Item {
+                    class: Class::Seen,
+                    group,
+                    index,
+                }))
                 .or_insert(0) += 1;
         }
         let held_out = size * 15 / 100;
-        assert_eq!(counts[&splits::Part::Eval(0)], held_out);
-        assert_eq!(counts[&splits::Part::Eval(1)], held_out);
-        assert_eq!(counts[&splits::Part::Train], size - 2 * held_out);
+        assert_eq!(counts[&Part::Eval(Split::Val)], held_out);
+        assert_eq!(counts[&Part::Eval(Split::TestIid)], held_out);
+        assert_eq!(counts[&Part::Train], size - 2 * held_out);
     }
 }
 

@@ -24,32 +24,51 @@ use crate::results::Point;
 /// Width of every figure.
 const WIDTH: f64 = 900.0;
 
-/// The figures of all questions that were asked, block by block.
-pub(in super::super) fn mechanisms(a: &Analysis, styles: &Styles) -> Vec<Figure> {
+/// The figures of all questions that were asked, block by block, each with a name
+/// for its file.
+pub(in super::super) fn mechanisms(a: &Analysis, styles: &Styles) -> Vec<(String, Figure)> {
     let blocks = a.blocks();
     let mut figures = vec![];
-    for block in &blocks {
+    for (at, block) in blocks.iter().enumerate() {
         let scene = Scene::new(a, styles, block);
-        let mut here = vec![];
-        here.extend(reuse::reuse(&scene));
-        here.extend(reuse::cumulative(&scene));
-        here.extend(patching::maps(&scene));
-        here.extend(heads::patched(&scene));
-        here.extend(probes::decoded(&scene));
-        here.extend(similarity::similarity(&scene));
-        here.extend(transplant::transplants(&scene));
-        here.extend(transplant::interpolation(&scene));
-        here.extend(drift::drift(&scene));
-        here.extend(lens::lens(&scene));
-        here.extend(lens::attribution(&scene));
-        here.extend(heads::attention(&scene));
-        here.extend(tdr::trajectories(&scene));
-        if blocks.len() > 1 {
-            for figure in &mut here {
-                figure.title = format!("{} ({})", figure.title, a.block_label(block));
+        let found: [(&str, Vec<Figure>); 13] = [
+            ("reversion_ablation", Vec::from_iter(reuse::reuse(&scene))),
+            (
+                "reversion_curves",
+                Vec::from_iter(reuse::cumulative(&scene)),
+            ),
+            ("patching", Vec::from_iter(patching::maps(&scene))),
+            ("patching_heads", Vec::from_iter(heads::patched(&scene))),
+            ("probes", Vec::from_iter(probes::decoded(&scene))),
+            ("similarity", Vec::from_iter(similarity::similarity(&scene))),
+            (
+                "transplant",
+                Vec::from_iter(transplant::transplants(&scene)),
+            ),
+            (
+                "interpolation",
+                Vec::from_iter(transplant::interpolation(&scene)),
+            ),
+            ("drift", Vec::from_iter(drift::drift(&scene))),
+            ("lens", Vec::from_iter(lens::lens(&scene))),
+            ("attribution", Vec::from_iter(lens::attribution(&scene))),
+            ("attention", Vec::from_iter(heads::attention(&scene))),
+            ("tdr", Vec::from_iter(tdr::trajectories(&scene))),
+        ];
+        for (question, several) in found {
+            let alone = several.len() == 1;
+            for (i, mut figure) in several.into_iter().enumerate() {
+                let mut name = question.to_owned();
+                if !alone {
+                    name.push_str(&format!("_{}", i + 1));
+                }
+                if blocks.len() > 1 {
+                    name.push_str(&format!("_block_{}", at + 1));
+                    figure.title = format!("{} ({})", figure.title, a.block_label(block));
+                }
+                figures.push((name, figure));
             }
         }
-        figures.extend(here);
     }
     figures
 }
@@ -84,7 +103,10 @@ impl<'a> Scene<'a> {
 }
 
 /// A cell's values of a metric.
-fn of<'a>(cell: &'a Cell, name: &str) -> impl Iterator<Item = (&'a MetricId, &'a Summary)> {
+fn of<'a>(
+    cell: &'a Cell,
+    name: &str,
+) -> impl Iterator<Item = (&'a MetricId, &'a Summary)> + use<'a> {
     let name = name.to_owned();
     cell.summaries.iter().filter(move |(id, _)| id.name == name)
 }

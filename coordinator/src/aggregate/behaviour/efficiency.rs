@@ -1,0 +1,130 @@
+//! Sample efficiency: the primary metric by size of the training set.
+
+use std::cmp::Ordering;
+
+use serde_json::Value;
+
+use crate::aggregate::{Analysis, Cell, Summary};
+use crate::results::Point;
+
+/// The axis whose values are sizes of the training set.
+pub const TRAIN_SET: &str = "task.train";
+
+/// Accuracy that sample efficiency is counted towards.
+pub const EFFICIENT: f64 = 0.90;
+
+/// How many trials a network saw, as a place on an axis.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub enum TrainSet {
+    /// A fixed set of so many trials.
+    Trials(f64),
+    /// Fresh trials all the time.
+    Online,
+}
+
+impl std::fmt::Display for TrainSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Trials(n) => write!(f, "{n}"),
+            Self::Online => f.write_str("online"),
+        }
+    }
+}
+
+/// The primary metric by size of the training set, for one arm.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Efficiency<'a> {
+    /// The arm.
+    pub arm: String,
+    /// Where arms meet, without the size.
+    pub block: Point,
+    /// Size with the cell there, ascending; online last.
+    pub sizes: Vec<(TrainSet, &'a Cell)>,
+    /// Smallest size at which a seed reached [`EFFICIENT`], by seed, ascending;
+    /// none if it did at no size.
+    pub by_seed: Vec<(u64, Option<TrainSet>)>,
+}
+
+impl<'a> Efficiency<'a> {
+    /// The block's metric on the headline split at each size.
+    pub fn curve(&self, a: &Analysis) -> Vec<(TrainSet, &'a Summary)> {
+        let of = |cell: &'a Cell| cell.summary(&a.headline_split, a.measure_of(&cell.block));
+        self.sizes
+            .iter()
+            .filter_map(|(n, cell)| Some((*n, of(cell)?)))
+            .collect()
+    }
+
+    /// The median of the sizes that seeds needed: the upper of the two in the
+    /// middle, and none where that seed reached it at no size (Kaplan–Meier, as all
+    /// sets end at the same size).
+    pub fn median(&self) -> Option<TrainSet> {
+        let mut needed: Vec<Option<TrainSet>> = self.by_seed.iter().map(|s| s.1).collect();
+        // Never comes after every size.
+        needed.sort_by(|a, b| match (a, b) {
+            (Some(a), Some(b)) => a.partial_cmp(b).unwrap_or(Ordering::Equal),
+            (a, b) => b.is_some().cmp(&a.is_some()),
+        });
+        needed.get(needed.len() / 2).copied().flatten()
+    }
+}
+
+/// Sample efficiency of every arm, where the sweep varies the training set; a
+/// block with one size has none.
+pub fn efficiency(a: &Analysis) -> Vec<Efficiency<'_>> {
+    let mut all: Vec<Efficiency<'_>> = Vec::new();
+    for cell in a.chosen() {
+        let Some(size) = cell.block.get(TRAIN_SET).and_then(train_set) else {
+            continue;
+        };
+        let mut block = cell.block.clone();
+        block.remove(TRAIN_SET);
+        match all
+            .iter_mut()
+            .find(|e| e.arm == cell.arm && e.block == block)
+        {
+            Some(found) => found.sizes.push((size, cell)),
+            None => all.push(Efficiency {
+                arm: cell.arm.clone(),
+                block,
+                sizes: vec![(size, cell)],
+                by_seed: vec![],
+            }),
+        }
+    }
+    all.retain(|e| e.sizes.len() > 1);
+    for e in &mut all {
+        e.sizes
+            .sort_by(|a, b| a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal));
+        e.by_seed = needed(e, a);
+    }
+    all
+}
+
+/// By seed that has a value at every size, the smallest one at which it was good
+/// enough.
+fn needed(e: &Efficiency<'_>, a: &Analysis) -> Vec<(u64, Option<TrainSet>)> {
+    let curve = e.curve(a);
+    let value = |summary: &Summary, seed: u64| {
+        let found = summary.values.iter().find(|v| v.0 == seed);
+        found.map(|v| v.1)
+    };
+    let complete = |seed: &&u64| curve.iter().all(|(_, s)| value(s, **seed).is_some());
+    a.seeds
+        .iter()
+        .filter(complete)
+        .map(|&seed| {
+            let enough =
+                |(_, s): &&(TrainSet, &Summary)| value(s, seed).is_some_and(|v| v >= EFFICIENT);
+            (seed, curve.iter().find(enough).map(|(n, _)| *n))
+        })
+        .collect()
+}
+
+/// As it stands in the sweep file: `online` or a number.
+fn train_set(value: &Value) -> Option<TrainSet> {
+    match value {
+        Value::String(text) if text == "online" => Some(TrainSet::Online),
+        value => value.as_f64().map(TrainSet::Trials),
+    }
+}

@@ -1,0 +1,140 @@
+//! Splits, psychometric curves and sample efficiency of made-up sweeps.
+
+use seedbed_proto::result::Metric;
+use serde_json::json;
+
+use super::*;
+use crate::aggregate::analyse;
+use crate::aggregate::fixture::{Fixture, unseal};
+use crate::results::SweepResults;
+use crate::sweep::Compare;
+
+fn analysed(results: &SweepResults) -> Analysis {
+    analyse(results, &Compare::default())
+}
+
+#[test]
+fn the_selection_s_split_comes_first_and_the_headline_s_second() {
+    let mut results = Fixture::default().selected();
+    for run in &mut results.runs {
+        for split in ["test_number", "test_pair"] {
+            run.metrics
+                .push(Metric::of(split, 300, "incongruent_accuracy", 0.8));
+        }
+        run.metrics
+            .push(Metric::of("test_cueword", 300, "accuracy", 0.8));
+    }
+    let a = analysed(&results);
+    assert_eq!(a.splits(), ["val", "test_iid", "test_number", "test_pair"]);
+    let cell = a.chosen().find(|c| c.arm == "pretrained").unwrap();
+    let found = a.comparison(cell, "test_pair", "incongruent_accuracy");
+    assert_eq!(found.unwrap().pairs.len(), 6);
+    let floors = a.floors_of(&cell.block, "test_iid", "accuracy");
+    assert_eq!(floors.count(), 4);
+}
+
+#[test]
+fn curves_run_from_strong_left_to_strong_right_evidence() {
+    let mut results = Fixture {
+        seeds: 3,
+        ..Fixture::default()
+    }
+    .selected();
+    for run in &mut results.runs {
+        let bins = ["+1-4", "-17-50", "0", "+17-50", "-1-4"];
+        for (i, bin) in bins.into_iter().enumerate() {
+            for dimension in ["irr", "rel"] {
+                run.metrics.push(Metric {
+                    slot: Some(format!("color.{dimension}.{bin}")),
+                    ..Metric::of("test_iid", 300, "psychometric.p_right", i as f64 / 10.0)
+                });
+            }
+        }
+    }
+    let a = analysed(&results);
+    let curves = psychometric_curves(&a, "test_iid");
+    let names: Vec<_> = curves
+        .iter()
+        .map(|c| format!("{} {} {}", c.arm, c.cue, c.dimension))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "pretrained color rel",
+            "pretrained color irr",
+            "scratch color rel",
+            "scratch color irr"
+        ]
+    );
+    let bins: Vec<_> = curves[0].points.iter().map(|p| p.bin.as_str()).collect();
+    assert_eq!(bins, ["-17-50", "-1-4", "0", "+1-4", "+17-50"]);
+    assert_eq!(curves[0].points[0].range, (-50.0, -17.0));
+    assert_eq!(curves[0].points[4].estimate.mean, 0.3);
+    assert_eq!(curves[0].points[4].values.len(), 3);
+    assert!(psychometric_curves(&a, "val").is_empty());
+}
+
+/// The default sweep at several sizes of the training set; `values` by size for
+/// the seeds of the pretrained arm.
+fn sized(sizes: &[serde_json::Value], values: &[[f64; 3]]) -> SweepResults {
+    let mut all: Option<SweepResults> = None;
+    for (size, values) in sizes.iter().zip(values) {
+        let mut results = Fixture {
+            seeds: 3,
+            ..Fixture::default()
+        }
+        .results();
+        for run in &mut results.runs {
+            run.point.insert(TRAIN_SET.to_owned(), size.clone());
+            run.key = seedbed_proto::JobKey::of(format!("{:?}", run.point).as_bytes());
+            let seed = run.point["seed"].as_u64().unwrap() as usize;
+            let metrics = run.metrics.iter_mut();
+            for m in metrics.filter(|m| m.name == "incongruent_accuracy") {
+                m.value = if run.point["init"] == json!("pretrained") {
+                    values[seed - 1]
+                } else {
+                    0.5
+                };
+            }
+        }
+        match &mut all {
+            Some(all) => all.runs.extend(results.runs),
+            None => all = Some(results),
+        }
+    }
+    unseal(all.unwrap())
+}
+
+#[test]
+fn efficiency_runs_over_sizes_with_online_last() {
+    let sizes = [json!("online"), json!(7200), json!(720)];
+    let values = [[0.99, 0.95, 0.97], [0.95, 0.85, 0.80], [0.91, 0.6, 0.5]];
+    let a = analysed(&sized(&sizes, &values));
+    let all = efficiency(&a);
+    assert_eq!(all.len(), 2);
+    let pretrained = &all[0];
+    let sizes: Vec<_> = pretrained.sizes.iter().map(|s| s.0.to_string()).collect();
+    assert_eq!(sizes, ["720", "7200", "online"]);
+    assert!(!pretrained.block.contains_key(TRAIN_SET));
+    let curve = pretrained.curve(&a);
+    assert!((curve[1].1.estimate.as_ref().unwrap().mean - 0.8667).abs() < 1e-3);
+    assert_eq!(
+        pretrained.by_seed,
+        [
+            (1, Some(TrainSet::Trials(720.0))),
+            (2, Some(TrainSet::Online)),
+            (3, Some(TrainSet::Online))
+        ]
+    );
+    assert_eq!(pretrained.median(), Some(TrainSet::Online));
+    // Scratch never gets there.
+    assert_eq!(all[1].by_seed, [(1, None), (2, None), (3, None)]);
+    assert_eq!(all[1].median(), None);
+}
+
+#[test]
+fn one_size_is_no_curve() {
+    assert!(efficiency(&analysed(&Fixture::default().selected())).is_empty());
+    let one = sized(&[json!(720)], &[[0.5; 3]]);
+    assert!(efficiency(&analysed(&one)).is_empty());
+}

@@ -1,0 +1,364 @@
+//! The three conditions, one by one.
+
+use std::collections::BTreeMap;
+
+use super::evidence::{Layers, depth, layers, lost, step, value};
+use super::{
+    Condition, FINE_TUNED, FROM_SCRATCH, Judgement, LayerReuse, Outcome, Unused, Verdict, When,
+};
+use crate::aggregate::cells::{Cell, MetricId, key};
+use crate::aggregate::curves::{ByCell, by_cell, done};
+use crate::aggregate::reuse::{late_minus_early, reuse, third};
+use crate::aggregate::stats::{JointEstimate, estimate, joint, paired_at};
+use crate::results::{Point, Run};
+use crate::sweep::Compare;
+
+/// Where and by what the verdict is judged.
+pub(in crate::aggregate) struct Splits<'a> {
+    /// The split of matching: "val".
+    pub selection: &'a str,
+    /// The split of accuracies at the final step: "test_iid".
+    pub headline: &'a str,
+    /// "incongruent_accuracy".
+    pub primary: &'a str,
+}
+
+/// The verdict; none where the sweep does not ask for it: it compares no
+/// pretrained with a scratch network, or neither inspected blocks nor
+/// re-initialised any.
+pub(in crate::aggregate) fn judge(
+    runs: &[&Run],
+    cells: &[Cell],
+    compare: &Compare,
+    splits: &Splits<'_>,
+) -> Option<Verdict> {
+    let runs = by_cell(runs, compare);
+    let of = |block: &Point, arm: &str| {
+        cells
+            .iter()
+            .find(|c| c.chosen && &c.block == block && c.arm == arm)
+    };
+    let meets =
+        |block: &&Point| of(block, FINE_TUNED).is_some() && of(block, FROM_SCRATCH).is_some();
+    let asked = |block: &&Point| {
+        let arms = [FINE_TUNED, FROM_SCRATCH].map(|arm| of(block, arm));
+        let inspected = arms.into_iter().flatten().any(|c| depth(&runs, c) > 0);
+        let redone = |edge: &str| {
+            let name = format!("reinit_{edge}_");
+            let here = |c: &&Cell| &&c.block == block && c.arm.starts_with(&name);
+            cells.iter().any(|c| here(&c))
+        };
+        inspected || (redone("first") && redone("last"))
+    };
+    let block = cells
+        .iter()
+        .map(|c| &c.block)
+        .find(|b| meets(b) && asked(b))?;
+    let scene = Scene {
+        runs: &runs,
+        fine_tuned: of(block, FINE_TUNED)?,
+        scratch: of(block, FROM_SCRATCH)?,
+        cells: cells
+            .iter()
+            .filter(|c| c.chosen && &c.block == block)
+            .collect(),
+        splits,
+        confidence: compare.confidence(),
+    };
+    let judgements = [When::Final, When::Matched].map(|when| scene.judgement(when));
+    Some(Verdict::of(block.clone(), judgements))
+}
+
+struct Scene<'a> {
+    runs: &'a ByCell<'a>,
+    fine_tuned: &'a Cell,
+    scratch: &'a Cell,
+    cells: Vec<&'a Cell>,
+    splits: &'a Splits<'a>,
+    confidence: f64,
+}
+
+impl Scene<'_> {
+    fn depth(&self) -> usize {
+        depth(self.runs, self.fine_tuned).max(depth(self.runs, self.scratch))
+    }
+
+    fn judgement(&self, when: When) -> Judgement {
+        let depth = self.depth();
+        let thirds = move |l: usize| l < third(depth) || l + third(depth) >= depth;
+        let read = |cell| layers(self.runs, cell, depth, thirds, self.splits.selection, when);
+        let (mut ft, mut sc) = (read(self.fine_tuned), read(self.scratch));
+        if when == When::Matched {
+            // A seed of which one twin never gets there is left out of both.
+            (ft, sc) = (twins(&ft, &sc), twins(&sc, &ft));
+        }
+        let conditions = [
+            self.late_reuse(&ft, depth),
+            self.more_than_scratch(&ft, &sc, depth),
+            self.late_blocks_matter(when, depth),
+        ];
+        let mut by_layer = by_layer(FINE_TUNED, &ft, depth, self.confidence);
+        by_layer.extend(self::by_layer(FROM_SCRATCH, &sc, depth, self.confidence));
+        Judgement {
+            when,
+            outcome: Outcome::of(conditions.iter().map(|c| c.holds)),
+            conditions,
+            layers: by_layer,
+            seeds: vec![(FINE_TUNED, ft.seeds), (FROM_SCRATCH, sc.seeds)],
+        }
+    }
+
+    fn late_reuse(&self, ft: &Layers, depth: usize) -> Condition {
+        let name = (
+            "late_reuse",
+            format!("L(U) in {FINE_TUNED}: reuse in the last third of layers − in the first"),
+        );
+        let n = ft.seeds.len();
+        if let Err(reason) = usable(&[(FINE_TUNED, ft)], depth) {
+            return Condition::open(name, None, n, ft.left_out.clone(), reason);
+        }
+        let stream = format!("L(U) {}", key(&self.fine_tuned.point));
+        let [got] = joint(n, &stream, self.confidence, |seeds| {
+            [late_minus_early(&reuse(&ft.reversion, &ft.ablation, seeds))]
+        });
+        finish(name, got, n, ft.left_out.clone())
+    }
+
+    fn more_than_scratch(&self, ft: &Layers, sc: &Layers, depth: usize) -> Condition {
+        let name = (
+            "more_than_scratch",
+            format!("L(U) in {FINE_TUNED} − L(U) in {FROM_SCRATCH}, paired by seed"),
+        );
+        let both: Vec<u64> = ft
+            .seeds
+            .iter()
+            .copied()
+            .filter(|s| sc.seeds.contains(s))
+            .collect();
+        let (ft, sc) = (ft.only(&both), sc.only(&both));
+        let n = both.len();
+        let left_out = merged(&ft.left_out, &sc.left_out);
+        if let Err(reason) = usable(&[(FINE_TUNED, &ft), (FROM_SCRATCH, &sc)], depth) {
+            return Condition::open(name, None, n, left_out, reason);
+        }
+        let stream = format!("L(U) − L(U) {}", key(&self.fine_tuned.point));
+        let [got] = joint(n, &stream, self.confidence, |seeds| {
+            let of = |l: &Layers| late_minus_early(&reuse(&l.reversion, &l.ablation, seeds));
+            [of(&ft) - of(&sc)]
+        });
+        finish(name, got, n, left_out)
+    }
+
+    fn late_blocks_matter(&self, when: When, depth: usize) -> Condition {
+        let arms = self.reinitialised(depth);
+        let (split, what) = match when {
+            When::Final => (self.splits.headline, "at the final step".to_owned()),
+            When::Matched => (
+                self.splits.selection,
+                format!("when the {FINE_TUNED} twin first passed .95"),
+            ),
+        };
+        let id = MetricId::whole(split, self.splits.primary);
+        let claim = |first: &str, last: &str| {
+            (
+                "late_blocks_matter",
+                format!(
+                    "{} on {split} {what}: {first} − {last}, paired by seed",
+                    id.name
+                ),
+            )
+        };
+        let (first, last) = match arms {
+            Ok(arms) => arms,
+            Err(reason) => {
+                let name = claim("reinit_first", "reinit_last");
+                return Condition::open(name, None, 0, vec![], reason);
+            }
+        };
+        let name = claim(&first.arm, &last.arm);
+        let mut left_out = merged(&lost(first), &lost(last));
+        let (first, last) = (self.by_seed(first), self.by_seed(last));
+        let tuned = self.by_seed(self.fine_tuned);
+        let mut differences = Vec::new();
+        for (seed, run) in &first {
+            let Some(other) = last.get(seed) else {
+                continue;
+            };
+            let of = |run: &Run| match when {
+                When::Final => step(run, self.splits.selection, when).and_then(|s| {
+                    value(run, &id, s).ok_or_else(|| format!("no {} there", id.name))
+                }),
+                When::Matched => {
+                    let twin = tuned.get(seed).ok_or(format!("no {FINE_TUNED} twin"))?;
+                    let at = step(twin, self.splits.selection, when)
+                        .map_err(|why| format!("{FINE_TUNED}: {why}"))?;
+                    value(run, &id, at).ok_or_else(|| format!("not evaluated at step {at}"))
+                }
+            };
+            match (of(run), of(other)) {
+                (Ok(a), Ok(b)) => differences.push(a - b),
+                (Err(why), _) | (_, Err(why)) => left_out.push(Unused { seed: *seed, why }),
+            }
+        }
+        let n = differences.len();
+        let stream = format!("reinit {when:?} {}", key(&self.fine_tuned.block));
+        let result = paired_at(&differences, &stream, self.confidence);
+        match result.map(|r| r.difference) {
+            Some(d) if d.interval.is_some() => {
+                let interval = d.interval.unwrap_or_default();
+                Condition::judged(name, (d.mean, interval), n, d.method, left_out)
+            }
+            Some(d) => Condition::open(
+                name,
+                Some(d.mean),
+                n,
+                left_out,
+                "the re-initialised arms differ by the same in every seed".to_owned(),
+            ),
+            None => Condition::open(
+                name,
+                None,
+                n,
+                left_out,
+                format!("the re-initialised arms have {n} common seed(s), at least 2 are needed"),
+            ),
+        }
+    }
+
+    /// The arms whose first and whose last third was re-initialised.
+    fn reinitialised(&self, depth: usize) -> Result<(&Cell, &Cell), String> {
+        let of = |edge: &str, k: usize| {
+            let name = format!("reinit_{edge}_{k}");
+            self.cells.iter().copied().find(|c| c.arm == name)
+        };
+        // Without an inspection the depth is not known: any pair of thirds then.
+        let thirds: Vec<usize> = if depth > 0 {
+            vec![third(depth)]
+        } else {
+            (1..256).collect()
+        };
+        let pair = |k: &usize| Some((of("first", *k)?, of("last", *k)?));
+        thirds
+            .iter()
+            .find_map(pair)
+            .ok_or_else(|| match thirds.as_slice() {
+                [k] => {
+                    format!("the sweep has no pair of arms reinit_first_{k} and reinit_last_{k}")
+                }
+                _ => "the sweep has no arms that re-initialise the first and the last third"
+                    .to_owned(),
+            })
+    }
+
+    fn by_seed<'s>(&'s self, cell: &'s Cell) -> BTreeMap<u64, &'s Run> {
+        done(self.runs, cell).collect()
+    }
+}
+
+fn finish(
+    name: (&'static str, String),
+    got: Option<JointEstimate>,
+    n: usize,
+    left_out: Vec<Unused>,
+) -> Condition {
+    match got {
+        Some(e) if e.interval.is_some() => {
+            let interval = e.interval.unwrap_or_default();
+            Condition::judged(name, (e.value, interval), n, e.method, left_out)
+        }
+        Some(e) => {
+            let reason = "reuse has no interval: no spread, or not defined in too many resamples";
+            Condition::open(name, Some(e.value), n, left_out, reason.to_owned())
+        }
+        None => {
+            let reason = "reuse is not defined on these seeds";
+            Condition::open(name, None, n, left_out, reason.to_owned())
+        }
+    }
+}
+
+/// The seeds that both have; those that one lacks are left out with its reason.
+fn twins(of: &Layers, other: &Layers) -> Layers {
+    let mut kept = of.only(&other.seeds);
+    kept.left_out = merged(&of.left_out, &other.left_out);
+    kept
+}
+
+fn merged(a: &[Unused], b: &[Unused]) -> Vec<Unused> {
+    let mut all = a.to_vec();
+    all.extend(b.iter().filter(|u| !a.contains(u)).cloned());
+    all.sort_by(|a, b| (a.seed, &a.why).cmp(&(b.seed, &b.why)));
+    all
+}
+
+/// Whether reuse is defined in every layer that is needed.
+fn usable(arms: &[(&str, &Layers)], depth: usize) -> Result<(), String> {
+    if depth < 2 {
+        return Err("no block was reset or removed (inspect: reversion)".to_owned());
+    }
+    for (arm, layers) in arms {
+        if layers.seeds.len() < 2 {
+            return Err(format!(
+                "{arm} has {} seed(s) with every layer that is needed, at least 2 are",
+                layers.seeds.len()
+            ));
+        }
+        let k = third(depth);
+        for layer in (0..k).chain(depth - k..depth) {
+            if let Some(interval) = unshown(layers, layer) {
+                return Err(format!(
+                    "removing layer {layer} of {arm} is not shown to cost anything ({interval}), so its reuse is not defined"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The interval of a layer's ablation, in words, where it includes zero.
+fn unshown(layers: &Layers, layer: usize) -> Option<String> {
+    let values: Vec<f64> = layers.ablation.iter().map(|row| row[layer]).collect();
+    let e = estimate(&values, &format!("ablation {layer}"))?;
+    match e.interval {
+        Some((low, high)) if low <= 0.0 && high >= 0.0 => Some(format!("[{low:.3}, {high:.3}]")),
+        Some(_) => None,
+        // The same in every seed: it is what it is.
+        None if e.n > 1 && e.mean != 0.0 && !e.mean.is_nan() => None,
+        None => Some(format!("{:.3}", e.mean)),
+    }
+}
+
+fn by_layer(arm: &'static str, layers: &Layers, depth: usize, confidence: f64) -> Vec<LayerReuse> {
+    let n = layers.seeds.len();
+    if n == 0 {
+        return vec![];
+    }
+    let all: Vec<usize> = (0..n).collect();
+    let whole = reuse(&layers.reversion, &layers.ablation, &all);
+    let mean = |rows: &[Vec<f64>], l: usize| rows.iter().map(|r| r[l]).sum::<f64>() / n as f64;
+    (0..depth)
+        .map(|layer| {
+            let defined = n > 1 && !whole[layer].is_nan() && unshown(layers, layer).is_none();
+            let interval = defined.then(|| {
+                let column = |rows: &[Vec<f64>]| -> Vec<Vec<f64>> {
+                    rows.iter().map(|r| vec![r[layer]]).collect()
+                };
+                let (r, a) = (column(&layers.reversion), column(&layers.ablation));
+                let [got] = joint(n, &format!("U {arm} {layer}"), confidence, |seeds| {
+                    [reuse(&r, &a, seeds)[0]]
+                });
+                let (low, high) = got?.interval?;
+                // U lies between 0 and 1 by its definition.
+                Some((low.clamp(0.0, 1.0), high.clamp(0.0, 1.0)))
+            });
+            LayerReuse {
+                arm,
+                layer,
+                reversion: mean(&layers.reversion, layer),
+                ablation: mean(&layers.ablation, layer),
+                reuse: defined.then_some(whole[layer]),
+                interval: interval.flatten(),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,206 @@
+//! Sweeps that add seeds by themselves (`replicate:`): when all runs of a sweep
+//! have settled, its data are looked at, and if the interval is too wide, the next
+//! block of seeds is submitted.
+//!
+//! Nothing is remembered beside the sweep's own jobs: how far it has grown is how
+//! many seeds it lists, and a look is a function of the results. So whoever
+//! starts after a crash looks again and comes to the same, and a block that was
+//! submitted is not submitted again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use seedbed_proto::{SweepId, v1};
+
+use crate::aggregate::Look;
+use crate::aggregate::replication::{looks, next_size};
+use crate::artifacts::Artifacts;
+use crate::clock::Micros;
+use crate::results::SweepResults;
+use crate::rpc::RpcError;
+use crate::settle::SettleError;
+use crate::store::{Counts, Store};
+use crate::submission::{self, Submission};
+use crate::sweep::{self, Sweep, Until};
+
+/// What is known of the sweeps that grow.
+#[derive(Debug, Default)]
+pub struct Growth {
+    sweeps: tokio::sync::Mutex<BTreeMap<SweepId, Known>>,
+}
+
+/// One sweep that grows.
+#[derive(Debug, Clone)]
+struct Known {
+    /// The jobs when it was last looked at: while they are the same, so is the
+    /// look.
+    counts: Counts,
+    state: v1::Replication,
+}
+
+/// A sweep's text, if it is one that grows.
+///
+/// # Errors
+/// If there is no such sweep, or its text is not readable.
+async fn ruled(store: &dyn Store, id: &str) -> Result<Option<(Sweep, Submission)>, RpcError> {
+    let submission = store.submission(id).await?;
+    // Most sweeps don't: their text need not be read.
+    if !submission.yaml.contains("replicate") {
+        return Ok(None);
+    }
+    let sweep = sweep::parse(&submission.file_name, &submission.yaml).map_err(SettleError::from)?;
+    Ok(sweep.compare.until.is_some().then_some((sweep, submission)))
+}
+
+impl Growth {
+    /// Learns which of the sweeps on record grow. For the start of a coordinator.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn learn(&self, store: &dyn Store) -> Result<(), RpcError> {
+        for status in store.list().await? {
+            // A text that this program can't read grows nothing; whoever asks for
+            // its results is told.
+            match self.note(store, status.id).await {
+                Ok(()) | Err(RpcError::Settle(SettleError::Sweep(_))) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes a sweep that was just submitted, with the rule that it has now.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn note(&self, store: &dyn Store, id: SweepId) -> Result<(), RpcError> {
+        let rule = ruled(store, &id.to_string()).await?;
+        let Some((sweep, _)) = rule else {
+            self.sweeps.lock().await.remove(&id);
+            return Ok(());
+        };
+        let results = store.results(&id.to_string()).await?;
+        let known = Known {
+            // No sweep has such counts: it is looked at anew.
+            counts: Counts {
+                cancelled: u64::MAX,
+                ..Counts::default()
+            },
+            state: replication(&sweep, &results, None).unwrap_or_default(),
+        };
+        self.sweeps.lock().await.insert(id, known);
+        Ok(())
+    }
+
+    /// The sweeps that grow.
+    pub async fn all(&self) -> Vec<SweepId> {
+        self.sweeps.lock().await.keys().copied().collect()
+    }
+
+    /// Looks at a sweep whose runs have all settled, and adds a block of seeds if
+    /// it needs one. `true` if it did. The lock is held throughout: two callers at
+    /// once must not add two blocks.
+    ///
+    /// # Errors
+    /// If the sweep can't be read or the jobs can't be stored; it may be called
+    /// again.
+    pub async fn advance(
+        &self,
+        store: &Arc<dyn Store>,
+        artifacts: &Artifacts,
+        id: SweepId,
+        now: Micros,
+    ) -> Result<bool, RpcError> {
+        let mut sweeps = self.sweeps.lock().await;
+        let Some(known) = sweeps.get_mut(&id) else {
+            return Ok(false);
+        };
+        let counts = store.status(&id.to_string()).await?.counts;
+        if counts.unsettled() > 0 || counts == known.counts {
+            return Ok(false);
+        }
+        let Some((sweep, submission)) = ruled(&**store, &id.to_string()).await? else {
+            return Ok(false);
+        };
+        let results = store.results(&id.to_string()).await?;
+        let next = next_size(&results, &sweep.compare);
+        known.state = replication(&sweep, &results, next).unwrap_or_default();
+        if let Some(size) = next {
+            submission::submit_with(store, artifacts, submission, Some(size), now).await?;
+            tracing::info!(
+                sweep = results.name,
+                seeds = size,
+                "the interval is too wide: seeds are added"
+            );
+        }
+        known.counts = counts;
+        Ok(next.is_some())
+    }
+
+    /// Where a sweep stands; none for one that does not grow. One that was not
+    /// noted (nobody serves, the state folder is only read) is looked at.
+    ///
+    /// # Errors
+    /// If the sweep can't be read.
+    pub async fn state(
+        &self,
+        store: &dyn Store,
+        id: SweepId,
+    ) -> Result<Option<v1::Replication>, RpcError> {
+        if let Some(known) = self.sweeps.lock().await.get(&id) {
+            return Ok(Some(known.state.clone()));
+        }
+        let Some((sweep, _)) = ruled(store, &id.to_string()).await? else {
+            return Ok(None);
+        };
+        let results = store.results(&id.to_string()).await?;
+        Ok(replication(&sweep, &results, None))
+    }
+}
+
+/// The state of a sweep from its results; `next` is the size that it grows to.
+fn replication(
+    sweep: &Sweep,
+    results: &SweepResults,
+    next: Option<u64>,
+) -> Option<v1::Replication> {
+    let until = sweep.compare.until.as_ref()?;
+    let looks = looks(results, &sweep.compare);
+    let seeds = next.unwrap_or_else(|| listed(sweep, results));
+    Some(state(until, &looks, seeds))
+}
+
+fn state(until: &Until, looks: &[Look], seeds: u64) -> v1::Replication {
+    let last = looks.last();
+    v1::Replication {
+        seeds,
+        seeds_max: until.max_seeds,
+        metric: until.metric.clone(),
+        half_width: last.and_then(|l| l.half_width),
+        half_width_wanted: until.half_width,
+        looks: looks.len() as u32,
+        looks_max: until.sizes().count() as u32,
+        enough: last.is_some_and(|l| l.enough),
+    }
+}
+
+/// How many seeds a sweep on record has grown to: the largest size of its
+/// schedule of which every seed is listed.
+pub(crate) fn listed(sweep: &Sweep, results: &SweepResults) -> u64 {
+    let Some(until) = &sweep.compare.until else {
+        return sweep.seeds().len() as u64;
+    };
+    let listed: std::collections::BTreeSet<u64> = results
+        .runs
+        .iter()
+        .filter_map(|run| run.point.get("seed")?.as_u64())
+        .collect();
+    until
+        .sizes()
+        .take_while(|size| {
+            let grown = sweep.clone().grown(*size);
+            grown.seeds().iter().all(|seed| listed.contains(seed))
+        })
+        .last()
+        .unwrap_or(until.initial)
+}

@@ -1,0 +1,168 @@
+//! `methods.txt`: a paragraph for a paper, with the numbers of this sweep.
+
+use seedbed_proto::result::JobPhase;
+
+use super::answer;
+use super::format::{count, words};
+use super::tables::{method_words, test_words};
+use crate::aggregate::Analysis;
+use crate::results::{SweepResults, label};
+
+/// The paragraph, in lines of at most 80 columns.
+pub(super) fn methods(a: &Analysis, results: &SweepResults) -> String {
+    let mut text = sentences(a, results).join(" ");
+    if a.sealed() {
+        text.push_str(" Runs are still under way: these numbers are not final.");
+    }
+    wrapped(&text)
+}
+
+fn sentences(a: &Analysis, results: &SweepResults) -> Vec<String> {
+    let n = a.seeds.len();
+    let mut all = vec![format!(
+        "Each configuration was run with {} ({}), a seed fixing initial weights and the order of \
+         the training data; the data splits were the same for all runs.",
+        count(n, "random seed"),
+        seeds(&a.seeds)
+    )];
+    if let Some(baseline) = &a.baseline {
+        let others: Vec<&str> = a
+            .arms
+            .iter()
+            .filter(|x| *x != baseline)
+            .map(String::as_str)
+            .collect();
+        all.push(format!(
+            "We compared {} with {baseline} ({}) on {} of the {} split.",
+            list(&others),
+            words(&a.compare.arms),
+            words(&a.primary),
+            a.headline_split
+        ));
+    }
+    all.push(runs(a, results));
+    if let Some(select) = &a.compare.select {
+        all.push(selection(a, select));
+    }
+    let pairs = a.headline().map(|c| c.pairs.len()).max().unwrap_or(n);
+    all.push(format!(
+        "We report means over seeds with intervals ({}); arms were compared within seeds, by the \
+         mean paired difference with its interval ({}) and a two-sided {}, and effect sizes are \
+         Hedges' g_z.",
+        method_words(n),
+        method_words(pairs),
+        test_words(pairs)
+    ));
+    all.push(format!(
+        "P values were adjusted by Holm's method over the {} on the {} split, and by Benjamini \
+         and Hochberg's over all other comparisons, which are exploratory.",
+        count(a.headline().count(), "comparison"),
+        a.headline_split
+    ));
+    all.extend(answer::looks(a));
+    if let Some(v) = &a.verdict {
+        all.push(format!(
+            "Reuse of pretrained computation was judged by three conditions fixed beforehand \
+             (rising reuse in late layers, more so than in the twin from scratch, and more harm \
+             from re-initialising the last third of blocks than the first), at the final step and \
+             at .95 validation accuracy, with a joint bootstrap over seeds; the outcome is: {}.",
+            v.outcome.words()
+        ));
+    }
+    if a.exploratory() {
+        all.push(format!(
+            "With {} the results are exploratory.",
+            count(n, "seed")
+        ));
+    }
+    all
+}
+
+fn runs(a: &Analysis, results: &SweepResults) -> String {
+    let (all, done) = (a.runs(), a.in_phase(JobPhase::Done));
+    let failed = a.in_phase(JobPhase::Failed);
+    let mut text = format!("Of {}, {done} finished", count(all, "run"));
+    if failed > 0 {
+        let mut reasons: Vec<&str> = Vec::new();
+        for run in &results.runs {
+            if let Some((reason, _)) = &run.failure
+                && !reasons.contains(&reason.name())
+            {
+                reasons.push(reason.name());
+            }
+        }
+        reasons.sort_unstable();
+        text.push_str(&format!(
+            " and {failed} failed ({}); seeds without both twins were left out of the paired \
+             comparison and are listed",
+            reasons.join(", ").replace('_', " ")
+        ));
+    }
+    text.push('.');
+    text
+}
+
+fn selection(a: &Analysis, select: &crate::sweep::Select) -> String {
+    let mut grid: Vec<String> = Vec::new();
+    for cell in &a.cells {
+        if let Some(value) = &cell.value
+            && !grid.contains(&label(value))
+        {
+            grid.push(label(value));
+        }
+    }
+    let at_edge = a.cells.iter().filter(|c| c.at_edge).count();
+    let edge = if at_edge > 0 {
+        format!(" {at_edge} of the choices lie at an end of the grid.")
+    } else {
+        String::new()
+    };
+    if let [only] = grid.as_slice() {
+        return format!("The {} was {only} throughout.", words(&select.axis));
+    }
+    let grid: Vec<&str> = grid.iter().map(String::as_str).collect();
+    format!(
+        "The {} was chosen from {} for each arm and configuration by the mean of {} over seeds, \
+         before any test result was read.{edge}",
+        words(&select.axis),
+        list(&grid),
+        select.by
+    )
+}
+
+/// "0 to 9", or each of them.
+fn seeds(seeds: &[u64]) -> String {
+    match seeds {
+        [first, .., last] if last - first + 1 == seeds.len() as u64 => format!("{first} to {last}"),
+        all => {
+            let all: Vec<String> = all.iter().map(u64::to_string).collect();
+            all.join(", ")
+        }
+    }
+}
+
+/// "a, b and c".
+fn list(items: &[&str]) -> String {
+    match items {
+        [] => "nothing".to_owned(),
+        [one] => (*one).to_owned(),
+        [all @ .., last] => format!("{} and {last}", all.join(", ")),
+    }
+}
+
+fn wrapped(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("there is a first line");
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > 80 {
+            lines.push(word.to_owned());
+        } else {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}

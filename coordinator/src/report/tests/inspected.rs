@@ -1,0 +1,365 @@
+//! Reports of sweeps that asked what happens inside their networks.
+
+use seedbed_proto::JobKey;
+use seedbed_proto::result::{FailureReason, JobPhase, Metric, Note};
+use seedbed_proto::seed::{Purpose, derive_seed};
+use serde_json::json;
+
+use super::*;
+use crate::inspection::{AT, QUESTION, STEP};
+use crate::results::Run;
+
+const LAYERS: u32 = 4;
+const HEADS: u32 = 4;
+const STEPS: u64 = 300;
+const SLOTS: [&str; 6] = [
+    "cue",
+    "irr_left",
+    "irr_right",
+    "last",
+    "rel_left",
+    "rel_right",
+];
+
+/// Every question, answered with made-up numbers that differ from seed to seed.
+pub(super) fn inspected() -> SweepResults {
+    let mut results = Fixture {
+        seeds: 4,
+        ..Fixture::default()
+    }
+    .selected();
+    let mut ordinal = results.runs.len() as u64;
+    for run in results.runs.clone() {
+        for question in [
+            "patching",
+            "reversion",
+            "transplant",
+            "probes",
+            "similarity",
+            "drift",
+            "lens",
+            "tdr",
+        ] {
+            let mut asked = Run {
+                ordinal,
+                key: JobKey::of(format!("{question} {}", run.key).as_bytes()),
+                metrics: numbers(question, &run),
+                artifacts: vec![],
+                ..run.clone()
+            };
+            asked.point.insert(QUESTION.into(), json!(question));
+            asked.point.insert(AT.into(), json!("final"));
+            asked.point.insert(STEP.into(), json!(STEPS));
+            if question == "lens" {
+                let reason = "the network itself is right in .900 of the trials, not .95";
+                asked.notes = vec![Note::new("lens.decision_depth", reason)];
+            }
+            results.inspections.push(asked);
+            ordinal += 1;
+        }
+    }
+    let lost = results.inspections.last_mut().expect("there are some");
+    lost.phase = JobPhase::Failed;
+    lost.failure = Some((FailureReason::OutOfMemory, "the machine said no".into()));
+    lost.metrics.clear();
+    results
+}
+
+/// Collects made-up metrics of one run.
+struct Numbers {
+    seed: u64,
+    scratch: bool,
+    metrics: Vec<Metric>,
+}
+
+impl Numbers {
+    fn add(
+        &mut self,
+        name: &str,
+        layer: Option<u32>,
+        head: Option<u32>,
+        slot: Option<&str>,
+        about: f64,
+    ) {
+        let text = format!("{name} {layer:?} {head:?} {slot:?}");
+        let luck = f64::from(derive_seed(self.seed, Purpose::Resample, &text)[0]) / 255.0;
+        self.metrics.push(Metric {
+            layer,
+            head,
+            slot: slot.map(str::to_owned),
+            ..Metric::of("test_iid", STEPS, name, about + 0.1 * (luck - 0.5))
+        });
+    }
+}
+
+fn numbers(question: &str, run: &Run) -> Vec<Metric> {
+    let mut n = Numbers {
+        seed: run.point["seed"].as_u64().expect("a seed"),
+        scratch: run.point["init"] == json!("scratch"),
+        metrics: vec![],
+    };
+    let depth = |layer: u32| f64::from(layer) / f64::from(LAYERS);
+    match question {
+        "patching" => {
+            for change in ["cue", "rel", "irr"] {
+                n.add(
+                    &format!("patching.{change}.solved_fraction"),
+                    None,
+                    None,
+                    None,
+                    0.9,
+                );
+                let full = if change == "irr" { 0.0 } else { 1.0 };
+                for layer in 0..LAYERS {
+                    for site in ["resid_pre", "resid_mid", "attn_out", "mlp_out"] {
+                        for slot in SLOTS {
+                            let name = format!("patching.{change}.denoising.{site}");
+                            let own = slot.starts_with(change) || slot == "last";
+                            let value = if own { full * depth(layer) } else { 0.0 };
+                            n.add(&name, Some(layer), None, Some(slot), value);
+                        }
+                    }
+                    for head in 0..HEADS {
+                        let name = format!("patching.{change}.denoising.z");
+                        n.add(
+                            &name,
+                            Some(layer),
+                            Some(head),
+                            None,
+                            full * depth(head) / 2.0,
+                        );
+                    }
+                }
+            }
+        }
+        "reversion" => {
+            for layer in 0..LAYERS {
+                let lost = if n.scratch {
+                    0.9
+                } else {
+                    0.2 + 0.6 * depth(layer)
+                };
+                n.add("reversion.block", Some(layer), None, None, lost);
+                n.add("ablation.block", Some(layer), None, None, 0.95);
+                n.add(
+                    "reversion.suffix",
+                    Some(layer),
+                    None,
+                    None,
+                    1.0 - depth(layer),
+                );
+                n.add("reversion.prefix", Some(layer), None, None, depth(layer));
+            }
+        }
+        "transplant" | "similarity" => {
+            let pairings = match n.scratch {
+                true => ["pt_sc", "sc_sc"].as_slice(),
+                false => &["pt_ft", "ft_ft", "ft_sc"],
+            };
+            for pairing in pairings {
+                for layer in 0..LAYERS {
+                    if question == "transplant" {
+                        n.add(
+                            &format!("transplant.{pairing}.block"),
+                            Some(layer),
+                            None,
+                            None,
+                            0.5,
+                        );
+                        continue;
+                    }
+                    for measure in ["cka", "rsa"] {
+                        let name = format!("{measure}.{pairing}");
+                        n.add(
+                            &name,
+                            Some(layer),
+                            None,
+                            Some("last"),
+                            1.0 - depth(layer) / 2.0,
+                        );
+                    }
+                }
+                if question == "transplant" {
+                    for alpha in ["0.0", "0.5", "1.0"] {
+                        let name = format!("interpolation.{pairing}.loss");
+                        n.add(&name, None, None, Some(alpha), 0.5);
+                    }
+                }
+            }
+        }
+        "probes" => {
+            for variable in ["cue", "answer"] {
+                for layer in 0..=LAYERS {
+                    let name = |what: &str| format!("probe.{variable}.{what}");
+                    let value = 0.5 + 0.4 * depth(layer);
+                    n.add(&name("accuracy"), Some(layer), None, Some("last"), value);
+                    n.add(&name("control"), Some(layer), None, Some("last"), 0.52);
+                    n.add(
+                        &name("transfer"),
+                        Some(layer),
+                        None,
+                        Some("last"),
+                        value - 0.1,
+                    );
+                }
+            }
+        }
+        "drift" => {
+            for layer in 0..LAYERS {
+                for part in ["q", "k", "v", "o", "in", "out", "ln", "block"] {
+                    n.add(
+                        &format!("drift.{part}"),
+                        Some(layer),
+                        None,
+                        None,
+                        0.1 + depth(layer),
+                    );
+                }
+            }
+            for part in ["wte", "wpe", "ln_f"] {
+                n.add(&format!("drift.{part}"), None, None, None, 0.1);
+            }
+        }
+        "lens" => {
+            for layer in 0..=LAYERS {
+                n.add(
+                    "lens.accuracy",
+                    Some(layer),
+                    None,
+                    None,
+                    0.5 + 0.45 * depth(layer),
+                );
+                n.add(
+                    "lens.logit_difference",
+                    Some(layer),
+                    None,
+                    None,
+                    4.0 * depth(layer),
+                );
+            }
+            for layer in 0..LAYERS {
+                n.add("dla.attn", Some(layer), None, None, depth(layer));
+                n.add("dla.mlp", Some(layer), None, None, depth(layer) / 2.0);
+                for head in 0..HEADS {
+                    for name in ["gate", "relevant", "irrelevant"] {
+                        let name = format!("attention.{name}");
+                        n.add(&name, Some(layer), Some(head), None, 0.3 * depth(head));
+                    }
+                }
+            }
+            n.metrics.push(Metric::of(
+                "test_iid",
+                STEPS,
+                "lens.decision_depth",
+                f64::NAN,
+            ));
+        }
+        _ => {}
+    }
+    n.metrics
+}
+
+#[test]
+fn every_question_has_its_figure() {
+    let page = String::from_utf8(files(&inspected())["report.html"].clone()).unwrap();
+    for title in [
+        "What reverting and what ablating a block costs",
+        "Reverting from the top and from the bottom",
+        "Denoising after a change of the cue",
+        "Denoising of single heads",
+        "What can be decoded at the last position",
+        "How alike networks represent the trials",
+        "What parts of another network cost",
+        "On the line between two networks",
+        "How far the weights moved",
+        "The answer as read from each depth",
+        "What each block adds to the logit difference",
+        "Attention from the last position",
+    ] {
+        assert!(page.contains(title), "no figure {title:?}");
+    }
+    // What failed and what is not available is said, with its reason.
+    assert!(page.contains("failed (out_of_memory): seed 4"));
+    assert!(page.contains("right in .900 of the trials"));
+    assert!(page.contains("pretrained: seed 1, 2, 3, 4; scratch: seed 1, 2, 3, 4"));
+}
+
+#[test]
+fn a_sweep_without_questions_says_nothing_of_them() {
+    let page = String::from_utf8(files(&Fixture::default().selected())["report.html"].clone());
+    assert!(!page.unwrap().contains("Inside the networks"));
+}
+
+#[test]
+fn mechanisms_are_tidy_in_both_formats() {
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    let results = inspected();
+    let files = files(&results);
+    let text = String::from_utf8(files["mechanisms.csv"].clone()).unwrap();
+    let mut lines = text.lines();
+    assert_eq!(
+        lines.next(),
+        Some(
+            "arm,seed,learning_rate,frozen,question,weights,step,split,layer,head,slot,metric,\
+             value,job_key"
+        )
+    );
+    let first = lines.next().unwrap();
+    let start = "pretrained,1,0.0005,none,patching,final,300,test_iid,,,,patching.cue.solved";
+    assert!(first.starts_with(start), "{first}");
+    let numbers: usize = results
+        .inspections
+        .iter()
+        .map(|run| run.metrics.len())
+        .sum();
+    assert_eq!(lines.count() + 1, numbers);
+
+    let bytes = bytes::Bytes::from(files["mechanisms.parquet"].clone());
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
+        .unwrap()
+        .build()
+        .unwrap();
+    let n: usize = reader.map(|batch| batch.unwrap().num_rows()).sum();
+    assert_eq!(n, numbers);
+
+    let jobs = String::from_utf8(files["inspections.csv"].clone()).unwrap();
+    assert_eq!(jobs.lines().count() - 1, results.inspections.len());
+    assert!(
+        jobs.lines()
+            .last()
+            .unwrap()
+            .contains(",failed,out_of_memory,")
+    );
+}
+
+#[test]
+fn the_order_in_which_answers_come_is_no_matter() {
+    let calm = inspected();
+    let mut turned = calm.clone();
+    turned.inspections.reverse();
+    turned.runs.reverse();
+    assert_eq!(files(&calm), files(&turned));
+}
+
+#[test]
+fn what_was_found_is_averaged_over_seeds_and_compared_within_them() {
+    let a = analysed(&inspected());
+    let mean = |arm: &str| {
+        let cell = a.cells.iter().find(|c| c.arm == arm).unwrap();
+        let blocks = cell
+            .summaries
+            .iter()
+            .filter(|(id, _)| id.name == "reversion.block");
+        let first = blocks.map(|(_, s)| s).next().unwrap();
+        assert_eq!(first.values.len(), 4);
+        first.estimate.as_ref().unwrap().mean
+    };
+    assert!(mean("scratch") > mean("pretrained") + 0.5);
+    let family = |name: &str| {
+        let compared = a.comparisons.iter().find(|c| c.metric.name == name);
+        compared.expect("arms are compared in it").family.name()
+    };
+    assert_eq!(family("reversion.block"), "mechanism");
+    assert_eq!(family("nll"), "exploratory");
+}

@@ -1,0 +1,155 @@
+//! The residual stream of many trials, place by place.
+//!
+//! A place is a depth (0: embeddings, L: what leaves the last block) and a slot of
+//! the template, which is one token position, the same in all trials. As many places
+//! are read in one pass as the budget holds; so what is in memory never grows with
+//! the number of layers.
+
+use candle_core::Device;
+
+use super::numerics::matrix::Matrix;
+use super::readout::{Trials, floats, numbers};
+use super::{MechanismError, Study};
+use crate::gpt2::hooks::{End, Hooked, Pass, Point, Site, Start};
+use crate::task::Prepared;
+
+type Result<T> = std::result::Result<T, MechanismError>;
+
+/// The token positions that are read.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Slots(pub Vec<(&'static str, usize)>);
+
+impl Slots {
+    /// The template's slots, in its order, then "last".
+    pub fn of(task: &Prepared, split: &crate::task::EvalSplit) -> Self {
+        let Some(trial) = split.trials.first() else {
+            return Self(vec![("last", task.prompt_len() - 1)]);
+        };
+        // By what they show, not by what that is to a trial: one position each.
+        let names = task.kind().slots().iter().map(|slot| slot.name);
+        let positions = task.slot_positions(trial).into_iter().map(|(_, at)| at);
+        Self(names.chain(["last"]).zip(positions).collect())
+    }
+
+    /// The last position alone.
+    pub fn last(task: &Prepared) -> Self {
+        Self(vec![("last", task.prompt_len() - 1)])
+    }
+}
+
+/// Where an activation is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// 0 to L.
+    pub depth: usize,
+    /// Which of the slots.
+    pub slot: usize,
+}
+
+/// All places, in portions of which the activations of `networks` networks fit into
+/// the study's budget beside `workspace` bytes.
+///
+/// # Errors
+/// If not even one place fits.
+pub(super) fn portions(
+    study: &Study<'_>,
+    slots: &Slots,
+    networks: usize,
+    workspace: usize,
+) -> Result<Vec<Vec<Place>>> {
+    let config = &study.subject.config;
+    let trials = Trials::of(study).count();
+    let one = 4 * networks * trials * config.width;
+    let most = usize::try_from(study.budget.bytes).unwrap_or(usize::MAX);
+    let fit = most.saturating_sub(workspace) / one.max(1);
+    if fit == 0 {
+        let mib = (one + workspace).div_ceil(1 << 20);
+        return Err(MechanismError::Invalid(format!(
+            "{trials} trials of width {} in {networks} networks take {mib} MiB, more than the \
+             {} MiB of the budget; raise `inspect.memory_mib` or lower `inspect.items`",
+            config.width,
+            most >> 20
+        )));
+    }
+    let places = (0..=config.layers).flat_map(|depth| {
+        let place = move |slot| Place { depth, slot };
+        (0..slots.0.len()).map(place)
+    });
+    let places: Vec<_> = places.collect();
+    Ok(places.chunks(fit).map(<[Place]>::to_vec).collect())
+}
+
+/// The activations of a network at some places: (trials, C) each. `pulse` is called
+/// between two batches.
+///
+/// # Errors
+/// If the network can't run the prompts, or of `pulse`.
+pub(super) fn read(
+    net: &Hooked,
+    trials: Trials<'_>,
+    slots: &Slots,
+    places: &[Place],
+    pulse: &mut dyn FnMut() -> Result<()>,
+) -> Result<Vec<Matrix<f32>>> {
+    let c = net.config().width;
+    let mut found: Vec<_> = (places.iter())
+        .map(|_| Matrix::new(0, c, Vec::with_capacity(trials.count() * c)))
+        .collect();
+    let Some(deepest) = places.iter().map(|place| place.depth).max() else {
+        return Ok(found);
+    };
+    let mut depths: Vec<_> = places.iter().map(|place| place.depth).collect();
+    depths.dedup();
+    let point = |depth| Point::Block(depth, Site::ResidPre);
+    let reads: Vec<_> = (depths.iter())
+        .filter(|&&depth| depth < deepest)
+        .map(|&depth| point(depth))
+        .collect();
+    let held = (depths.len() + 1) * trials.len * c + floats(net, trials.len);
+    for rows in trials.batches(held, BATCH_BYTES) {
+        let ids = trials.prompts(&rows, net.device())?;
+        let pass = Pass::new(Start::Ids(&ids), End::Block(deepest)).reading(&reads);
+        let trace = net.run(&pass)?;
+        for (place, found) in places.iter().zip(&mut found) {
+            let stream = match place.depth {
+                depth if depth == deepest => &trace.out,
+                depth => trace.get(point(depth))?,
+            }; // (B, T, C)
+            let position = slots.0[place.slot].1;
+            let here = stream.narrow(1, position, 1)?.to_device(&Device::Cpu)?;
+            found.data.extend(numbers(&here.contiguous()?)?);
+            found.rows += rows.len();
+        }
+        pulse()?;
+    }
+    Ok(found)
+}
+
+/// Bytes of one batch on its way through a network, which are held only then.
+const BATCH_BYTES: u64 = 64 << 20;
+
+/// Tells the pulse how many of so many pieces are done.
+pub(super) struct Course {
+    done: usize,
+    total: usize,
+}
+
+impl Course {
+    /// Nothing is done yet.
+    pub fn new(total: usize) -> Self {
+        Self { done: 0, total }
+    }
+
+    /// One more piece is done.
+    pub fn step(&mut self) {
+        self.done += 1;
+    }
+
+    /// Tells the study's pulse, and asks whether to go on.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn tell(&self, study: &mut Study<'_>) -> Result<()> {
+        Ok((study.pulse)(self.done as f64 / self.total.max(1) as f64)?)
+    }
+}

@@ -1,0 +1,294 @@
+//! The count against the peaks of real runs, and what is made of it.
+
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+use std::process::Command;
+
+use candle_core::{Device, Tensor};
+use seedbed_proto::JobKey;
+use seedbed_proto::job::{DeviceKind, Frozen, Init, Optim, Shape};
+use seedbed_proto::result::Metric;
+
+use super::*;
+use crate::gpt2::{Entry, Gpt2, init, trainable};
+use crate::job::{Directive, Host, Progress, RunContext};
+use crate::memory::keep_pages;
+use crate::train::error::TrainError;
+use crate::train::tests_support::optim;
+use crate::train::trainer::{Course, Halt, Settings, Visit, train};
+
+const LEN: usize = 32;
+const BATCH: u32 = 64;
+
+/// One kind of job.
+#[derive(Debug, Clone)]
+struct Case {
+    engine: Engine,
+    loss: Loss,
+    frozen: Frozen,
+}
+
+fn cases() -> Vec<Case> {
+    let case = |ops, dtype, loss, micro_batch, frozen| Case {
+        engine: Engine {
+            device: DeviceKind::Cpu,
+            ops,
+            dtype,
+            micro_batch,
+        },
+        loss,
+        frozen,
+    };
+    vec![
+        case(Ops::Fused, Dtype::F32, Loss::Full, BATCH, Frozen::None),
+        case(Ops::Fused, Dtype::F32, Loss::Answer, BATCH, Frozen::None),
+        case(Ops::Fused, Dtype::F32, Loss::Full, BATCH / 4, Frozen::None),
+        case(Ops::Fused, Dtype::F32, Loss::Full, BATCH, Frozen::Prefix(2)),
+        case(Ops::Composite, Dtype::F32, Loss::Full, BATCH, Frozen::None),
+        case(
+            Ops::Composite,
+            Dtype::F32,
+            Loss::Answer,
+            BATCH / 2,
+            Frozen::None,
+        ),
+        case(
+            Ops::Composite,
+            Dtype::Bf16,
+            Loss::Answer,
+            BATCH,
+            Frozen::None,
+        ),
+    ]
+}
+
+fn config() -> Config {
+    let shape = Shape {
+        layers: 4,
+        heads: 4,
+        width: 192,
+        positions: LEN as u32,
+    };
+    Config::new(&shape, 2000).expect("valid")
+}
+
+fn footprint(case: &Case, trainable: &BTreeSet<String>) -> Footprint {
+    Footprint::of(&Job {
+        config: &config(),
+        trainable,
+        engine: case.engine,
+        len: LEN,
+        batch: BATCH,
+        loss: case.loss,
+        eval_batch: 0,
+        keeps: false,
+    })
+}
+
+/// The same sequences at every step.
+struct Same {
+    ids: Vec<u32>,
+    loss: Loss,
+}
+
+impl Course for Same {
+    type Batch = ();
+
+    fn batch(&self, _step: u64) -> Result<(), TrainError> {
+        Ok(())
+    }
+
+    fn loss(
+        &self,
+        model: &Gpt2,
+        (): &(),
+        _step: u64,
+        rows: Range<usize>,
+    ) -> Result<Tensor, TrainError> {
+        let ids = &self.ids[rows.start * LEN..rows.end * LEN];
+        let ids = Tensor::from_slice(ids, (rows.len(), LEN), &Device::Cpu)?; // (B, T)
+        let entry = Entry::Ids(ids.clone());
+        Ok(match self.loss {
+            Loss::Full => model.full_loss(entry, &ids)?,
+            Loss::Answer | Loss::TwoWay => {
+                let answers = ids.narrow(1, 0, 1)?.flatten_all()?; // (B)
+                model.answer_loss(entry, &answers)?
+            }
+        })
+    }
+
+    fn visit(&self, _model: &Gpt2, _visit: &mut Visit<'_>) -> Result<Vec<Metric>, Halt> {
+        Ok(vec![])
+    }
+}
+
+struct GoOn;
+
+impl Host for GoOn {
+    fn step(&self, _progress: &Progress) -> Directive {
+        Directive::Continue
+    }
+
+    fn checkpoint(&self, _step: u64, _file: &Path) -> Result<(), JobError> {
+        Ok(())
+    }
+}
+
+fn steps(case: &Case) {
+    let config = config();
+    let names = trainable(&config, &case.frozen, false).expect("fits");
+    let weights = init::weights(&config, Init::Scratch, None, 1, false).expect("fresh");
+    let Engine { ops, dtype, .. } = case.engine;
+    let model = Gpt2::new(&config, &weights, &names, ops, dtype, &Device::Cpu).expect("a network");
+    drop(weights);
+    let optim = Optim {
+        steps: 2,
+        batch: BATCH,
+        loss: case.loss,
+        ..optim()
+    };
+    let settings = Settings {
+        key: JobKey::of(b"a footprint"),
+        optim: &optim,
+        micro_batch: case.engine.micro_batch as usize,
+        live: ("val", "loss"),
+    };
+    let work_dir = std::env::temp_dir();
+    let ctx = RunContext {
+        device: Device::Cpu,
+        memory_bytes: 0,
+        shared_dir: work_dir.clone(),
+        work_dir,
+        shared_bytes_max: 0,
+        host: &GoOn,
+    };
+    let ids = (0..BATCH * LEN as u32).map(|i| i * i % 2000).collect();
+    let same = Same {
+        ids,
+        loss: case.loss,
+    };
+    train(&same, &model, &settings, &ctx, None).expect("two steps");
+}
+
+/// A line of `/proc/self/status`, in bytes.
+fn status(name: &str) -> u64 {
+    let text = fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = text.lines().find(|line| line.starts_with(name));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kib.expect("a number of kB") * 1024
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_count_is_near_the_measured_peak() {
+    const CASE: &str = "SEEDBED_TEST_FOOTPRINT";
+    if let Some(case) = std::env::var_os(CASE) {
+        let (case, out) = {
+            let text = case.into_string().expect("ours");
+            let (case, out) = text.split_once(' ').expect("ours");
+            (case.parse::<usize>().expect("ours"), out.to_owned())
+        };
+        // As a worker does.
+        keep_pages();
+        let before = status("VmRSS");
+        steps(&cases()[case]);
+        fs::write(out, (status("VmHWM") - before).to_string()).expect("written");
+        return;
+    }
+    // The highest mark of a process never falls: so one for each case.
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut report = String::new();
+    let mut all_near = true;
+    for (at, case) in cases().iter().enumerate() {
+        let out = dir.path().join(at.to_string());
+        let name = "train::footprint::tests::the_count_is_near_the_measured_peak";
+        let child = Command::new(std::env::current_exe().expect("this program"))
+            .args([name, "--exact"])
+            .env(CASE, format!("{at} {}", out.display()))
+            .env("RAYON_NUM_THREADS", "1")
+            .output()
+            .expect("started");
+        assert!(child.status.success(), "{child:?}");
+        let text = fs::read_to_string(out).expect("written by the child");
+        let measured: u64 = text.parse().expect("a number");
+        let names = trainable(&config(), &case.frozen, false).expect("fits");
+        let counted = footprint(case, &names).bytes(case.engine.micro_batch);
+        let ratio = counted as f64 / measured as f64;
+        all_near &= (0.85..=1.4).contains(&ratio);
+        report += &format!(
+            "{ratio:.2}: {} counted, {} measured, {case:?}\n",
+            words(counted),
+            words(measured)
+        );
+    }
+    println!("{report}");
+    assert!(all_near, "{report}");
+}
+
+#[test]
+fn a_job_that_does_not_fit_is_told_the_micro_batch_that_would() {
+    let case = &cases()[0];
+    let names = trainable(&config(), &case.frozen, false).expect("fits");
+    let count = footprint(case, &names);
+    let full = count.bytes(BATCH);
+    count.require(BATCH, full).expect("fits exactly");
+    count.require(BATCH, 0).expect("nothing is known");
+    for available in [full - 1, full / 2, full / 3] {
+        let error = count.require(BATCH, available).expect_err("too little");
+        assert_eq!(error.reason, FailureReason::OutOfMemory);
+        let fits = count.largest(available).expect("some micro-batch");
+        assert!(fits < BATCH && count.bytes(fits) <= available);
+        assert!(count.bytes(fits + 1) > available, "the largest");
+        let said = format!("`engine: {{micro_batch: {fits}}}` would fit");
+        assert!(error.message.contains(&said), "{error}");
+        count.require(fits, available).expect("as it said");
+    }
+    let error = count.require(BATCH, 1 << 20).expect_err("a MiB");
+    assert!(
+        error.message.contains("no micro-batch would fit"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_device_whose_memory_ran_out_all_the_same_is_asked_for_half() {
+    let case = &cases()[0];
+    let names = trainable(&config(), &case.frozen, false).expect("fits");
+    let count = footprint(case, &names);
+    let ran_out = || JobError::new(FailureReason::OutOfMemory, "CUDA_ERROR_OUT_OF_MEMORY");
+    let told = |micro_batch, available| count.advise(ran_out(), micro_batch, available).message;
+    let text = told(BATCH, 1 << 40);
+    assert!(
+        text.starts_with("CUDA_ERROR_OUT_OF_MEMORY; at micro_batch 64"),
+        "{text}"
+    );
+    assert!(
+        text.contains("`engine: {micro_batch: 32}` ought to fit"),
+        "{text}"
+    );
+    let fits = count.largest(count.bytes(20)).expect("20");
+    let text = told(BATCH, count.bytes(20));
+    assert!(text.contains(&format!("micro_batch: {fits}}}")), "{text}");
+    assert!(
+        told(1, 0).contains("no smaller micro-batch"),
+        "{}",
+        told(1, 0)
+    );
+    let other = JobError::invalid("as it was");
+    assert_eq!(count.advise(other.clone(), 8, 0), other);
+}
+
+#[test]
+fn freezing_and_the_loss_change_the_count_as_they_should() {
+    let of = |loss, frozen: &Frozen, ops| {
+        let mut case = cases()[0].clone();
+        (case.loss, case.engine.ops) = (loss, ops);
+        let names = trainable(&config(), frozen, false).expect("fits");
+        footprint(&case, &names).bytes(BATCH)
+    };
+    let whole = of(Loss::Full, &Frozen::None, Ops::Fused);
+    assert!(of(Loss::Answer, &Frozen::None, Ops::Fused) < whole);
+    assert!(of(Loss::Full, &Frozen::Prefix(3), Ops::Fused) < whole / 2);
+    assert!(of(Loss::Full, &Frozen::None, Ops::Composite) > 2 * whole);
+}
