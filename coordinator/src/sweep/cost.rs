@@ -235,10 +235,10 @@ fn train_flops(train: &Train, shape: &ModelShape) -> f64 {
 /// vocabulary.
 fn prompt_tokens(task: &Task) -> f64 {
     let text = task::definition(&task.name)
-        .and_then(|definition| task::registry::text(definition, &task.template))
+        .and_then(|definition| task::setup::text(definition, &task.template))
         .map_or("", |(_, text)| text);
     let filler = match text.contains("{delay}") {
-        true => task.delay.unwrap_or(task::registry::DELAY) - 1,
+        true => task.delay.unwrap_or(task::setup::DELAY) - 1,
         false => 0,
     };
     // A name in braces is one token, and so is a mark.

@@ -1,6 +1,7 @@
 //! What networks learn: tasks, their trials and their splits, before any token.
 //!
-//! `registry` says what a task must give; each task is a file. A trial is the
+//! `registry` says what a task must give; each task is a file, and `setup` makes it
+//! from a spec. A trial is the
 //! numbers and words that fill the slots of a `wording`. `pairs`, `space` and
 //! `splits` keep training and evaluation apart; `plan` counts what a spec asks for
 //! against what there is.
@@ -11,6 +12,7 @@
 
 pub mod anti;
 pub mod ctxdm;
+pub mod definition;
 pub mod delaydm;
 pub mod dmc;
 pub mod dms;
@@ -23,6 +25,7 @@ pub mod pdm;
 pub mod permute;
 pub mod plan;
 pub mod registry;
+pub mod setup;
 pub mod space;
 pub mod splits;
 pub mod taskswitch;

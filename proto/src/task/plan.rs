@@ -4,6 +4,7 @@
 use super::error::TaskError;
 use super::pairs::Held;
 use super::registry::{self, Cues, Definition, TaskKind, Variant};
+use super::setup;
 use super::splits::{Part, Partition, each_cell};
 use super::wording::names_dimensions;
 use crate::job::{Split, Task, Template, TrainSet};
@@ -50,7 +51,7 @@ pub fn plan(spec: &Task) -> Result<Plan, TaskError> {
     }
     let mut notes = vec![];
     let held = hold_out(spec, &mut notes)?;
-    let kind = registry::build(spec, &Variant::default(), held)?;
+    let kind = setup::build(spec, &Variant::default(), held)?;
     let partition = Partition::new(kind.as_ref(), spec.split_seed);
     require(spec, kind.as_ref(), &partition)?;
     let mut splits = vec![];
@@ -146,7 +147,7 @@ fn not_held(split: Split, reason: Option<&TaskError>) -> Note {
 
 /// Whether a spec can be met with this held out.
 fn try_out(spec: &Task, held: Held) -> Result<(), TaskError> {
-    let kind = registry::build(spec, &Variant::default(), held)?;
+    let kind = setup::build(spec, &Variant::default(), held)?;
     let partition = Partition::new(kind.as_ref(), spec.split_seed);
     require(spec, kind.as_ref(), &partition)?;
     for (split, holds) in [
@@ -238,7 +239,7 @@ fn variant_of(
     variant: &Variant,
     held: Held,
 ) -> Result<Box<dyn TaskKind>, Option<String>> {
-    registry::build(spec, variant, held).map_err(|error| Some(error.to_string()))
+    setup::build(spec, variant, held).map_err(|error| Some(error.to_string()))
 }
 
 fn other_range(
@@ -283,13 +284,11 @@ fn other_template(spec: &Task, definition: &Definition) -> Result<Template, Opti
     let other = match &spec.test_template {
         Some(template) => Some(template.clone()),
         None => {
-            let names = definition
+            let mut names = definition
                 .templates
                 .iter()
                 .map(|(name, _)| Template::from(*name));
-            names
-                .into_iter()
-                .find(|template| *template != spec.template)
+            names.find(|template| *template != spec.template)
         }
     };
     match other {
@@ -313,7 +312,7 @@ fn other_words(spec: &Task, definition: &Definition) -> Result<[String; 2], Opti
         Cues::Dimensions(_, unseen) => Some(unseen),
         Cues::Words(_, unseen) => unseen,
     };
-    let (_, text) = registry::text(definition, &spec.template).map_err(|e| Some(e.to_string()))?;
+    let (_, text) = setup::text(definition, &spec.template).map_err(|e| Some(e.to_string()))?;
     let by_dimension = matches!(definition.cues, Cues::Dimensions(..));
     if by_dimension && !names_dimensions(text, definition.dimensions) {
         let names = definition.dimensions.join("} and {");

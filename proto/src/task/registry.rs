@@ -6,13 +6,14 @@
 
 use rand_chacha::ChaCha8Rng;
 
+pub use super::definition::{Cues, Definition};
 use super::error::TaskError;
-use super::generator::{Bins, Item};
-use super::pairs::{Class, Held};
+use super::generator::Item;
+use super::pairs::Class;
+pub use super::setup::{Setup, Variant};
 use super::space::Space;
-use super::wording::{Names, Wording};
+use super::wording::Wording;
 use super::{anti, ctxdm, delaydm, dmc, dms, gonogo, multidm, pdm, taskswitch};
-use crate::job::{OwnTemplate, Task, Template};
 
 /// Every task.
 pub const TASKS: &[&Definition] = &[
@@ -37,90 +38,6 @@ pub const NAMES: [&str; TASKS.len()] = {
     }
     names
 };
-
-/// What a task is before anything is chosen.
-#[derive(Debug)]
-pub struct Definition {
-    /// Name in sweep files.
-    pub name: &'static str,
-    /// One line for people.
-    pub about: &'static str,
-    /// Wordings by name, as [`super::wording`] reads them; the first is the default.
-    pub templates: &'static [(&'static str, &'static str)],
-    /// The slots, in the order of a trial's fills.
-    pub slots: &'static [&'static str],
-    /// Of these, the ones that say which rule holds; they can be blanked.
-    pub cue_slots: &'static [&'static str],
-    /// Left and right answer ("right" is the one that positive evidence asks for).
-    pub answers: [&'static str; 2],
-    /// The words for its dimensions, which are their names in braces too.
-    pub dimensions: &'static [&'static str],
-    /// What the cue can say.
-    pub cues: Cues,
-    /// Whether filler stands between evidence and answer.
-    pub has_delay: bool,
-    /// Whether `bins` sort its differences; else they must not be stated.
-    pub has_bins: bool,
-    /// Whether there are trials without evidence on the irrelevant dimension.
-    pub has_neutral: bool,
-    /// Whether it has incongruent trials: the primary measure is over them.
-    pub has_congruency: bool,
-    /// Whether its rule is the same over another range of numbers.
-    pub shifts: bool,
-    /// Makes the task.
-    pub build: fn(Setup) -> Result<Box<dyn TaskKind>, TaskError>,
-}
-
-impl Definition {
-    /// The slots in which numbers stand.
-    pub fn number_slots(&self) -> Vec<&'static str> {
-        let words = |name: &&str| !name.ends_with("cue") && !name.ends_with("answer");
-        self.slots
-            .iter()
-            .copied()
-            .filter(|name| words(name))
-            .collect()
-    }
-}
-
-/// What the cue of a task can say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cues {
-    /// There is no cue.
-    None,
-    /// The words of the two dimensions, and unseen ones in their place.
-    Dimensions([&'static str; 2], [&'static str; 2]),
-    /// These words, and unseen ones that mean the same, if there are any.
-    Words([&'static str; 2], Option<[&'static str; 2]>),
-}
-
-/// Everything that a task is made from.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    /// The wording.
-    pub wording: Wording,
-    /// Left and right answer, as they follow the prompt.
-    pub answers: [String; 2],
-    /// What stands in the cue's slot, as it stands there.
-    pub cues: [String; 2],
-    /// Range and bins.
-    pub bins: Bins,
-    /// Whether there are trials without evidence on the irrelevant dimension.
-    pub neutral: bool,
-    /// What is kept from training.
-    pub held: Held,
-}
-
-/// The range, words and wording of prompts, where they are not those of training.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Variant {
-    /// Another range.
-    pub range: Option<[u32; 2]>,
-    /// Another wording.
-    pub template: Option<Template>,
-    /// Other cue words.
-    pub words: Option<[String; 2]>,
-}
 
 /// A task: a factorial design, a generator for each of its cells, and the
 /// shortcuts that a network could take.
@@ -329,121 +246,4 @@ pub fn definition(name: &str) -> Result<&'static Definition, TaskError> {
             .collect::<Vec<_>>()
             .join(", "),
     })
-}
-
-/// Makes the task that a spec names, in a variant of it.
-///
-/// # Errors
-/// If there is no such task, or its template, range, bins or words are wrong.
-pub fn build(spec: &Task, variant: &Variant, held: Held) -> Result<Box<dyn TaskKind>, TaskError> {
-    let definition = definition(&spec.name)?;
-    let template = variant.template.as_ref().unwrap_or(&spec.template);
-    let [low, high] = variant.range.unwrap_or(spec.range);
-    let bins = if definition.has_bins {
-        spec.bins.clone()
-    } else {
-        vec![[1, high.saturating_sub(low).max(1)]]
-    };
-    let bins = Bins::new([low, high], &bins)?;
-    if spec.neutral && !definition.has_neutral {
-        return Err(TaskError::NoSuchOption {
-            task: definition.name,
-            option: "neutral",
-        });
-    }
-    if spec.delay.is_some() && !definition.has_delay {
-        return Err(TaskError::NoSuchOption {
-            task: definition.name,
-            option: "delay",
-        });
-    }
-    let own = match template {
-        Template::Own(own) => Some(own),
-        Template::Named(_) => None,
-    };
-    let words = words(definition, own, variant);
-    let wording = wording(definition, template, &words, spec.delay.unwrap_or(DELAY))?;
-    let answers = own.and_then(|own| own.answers.clone());
-    let answers = answers.unwrap_or_else(|| definition.answers.map(str::to_owned));
-    (definition.build)(Setup {
-        wording,
-        answers: answers.map(|answer| format!(" {answer}")),
-        cues: words.map(|cue| format!(" {cue}")),
-        bins,
-        neutral: spec.neutral,
-        held,
-    })
-}
-
-/// Filler tokens of a delay, unless the spec says how many.
-pub const DELAY: u32 = 8;
-
-/// The filler of a delay.
-const FILLER: &str = "wait";
-
-/// What the cue says; for tasks whose cues are their dimensions, their words too.
-fn words(definition: &Definition, own: Option<&OwnTemplate>, variant: &Variant) -> [String; 2] {
-    let plain = match definition.cues {
-        Cues::None => [""; 2],
-        Cues::Dimensions(words, _) | Cues::Words(words, _) => words,
-    };
-    let stated = variant
-        .words
-        .clone()
-        .or_else(|| own.and_then(|own| own.cues.clone()));
-    stated.unwrap_or_else(|| plain.map(str::to_owned))
-}
-
-fn wording(
-    definition: &Definition,
-    template: &Template,
-    words: &[String; 2],
-    delay: u32,
-) -> Result<Wording, TaskError> {
-    let (name, text) = text(definition, template)?;
-    let by_cue = matches!(definition.cues, Cues::Dimensions(..));
-    let word = |(at, name): (usize, &&'static str)| {
-        let word = if by_cue {
-            words[at].clone()
-        } else {
-            (*name).to_owned()
-        };
-        (*name, word)
-    };
-    let dimensions: Vec<_> = definition.dimensions.iter().enumerate().map(word).collect();
-    let filler = vec![FILLER; delay as usize].join(" ");
-    let names = Names {
-        slots: definition.slots,
-        dimensions: &dimensions,
-        delay: definition.has_delay.then_some(filler.as_str()),
-    };
-    Wording::parse(name, text, names).map_err(TaskError::Wording)
-}
-
-/// Name and text of a template.
-///
-/// # Errors
-/// If the task has none of this name.
-pub fn text<'a>(
-    definition: &Definition,
-    template: &'a Template,
-) -> Result<(&'a str, &'a str), TaskError> {
-    let name = match template {
-        Template::Own(own) => return Ok(("own", &own.text)),
-        Template::Named(name) => name,
-    };
-    let found = definition.templates.iter().find(|(known, _)| known == name);
-    match found {
-        Some((known, text)) => Ok((known, text)),
-        None => Err(TaskError::UnknownTemplate {
-            task: definition.name,
-            name: name.clone(),
-            known: definition
-                .templates
-                .iter()
-                .map(|(name, _)| *name)
-                .collect::<Vec<_>>()
-                .join(", "),
-        }),
-    }
 }

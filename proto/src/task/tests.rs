@@ -10,7 +10,8 @@ use rand_chacha::ChaCha8Rng;
 use super::generator::Item;
 use super::pairs::{Class, Held};
 use super::plan::plan;
-use super::registry::{self, TASKS, Variant};
+use super::registry::{TASKS, Variant};
+use super::setup;
 use super::splits::Part;
 use super::{TaskError, TaskKind, Trial};
 use crate::job::{Split, Task, TrainSet};
@@ -40,7 +41,7 @@ fn spec(name: &str, eval_trials: u32) -> Task {
 
 /// A task of which nothing is held out.
 fn kind(spec: &Task) -> Box<dyn TaskKind> {
-    let built = registry::build(spec, &Variant::default(), Held::NOTHING);
+    let built = setup::build(spec, &Variant::default(), Held::NOTHING);
     built.expect("a spec that can be run")
 }
 
@@ -93,7 +94,7 @@ fn judge(task: &str, text: &str) -> bool {
                 if cue == "A" {
                     right > left
                 } else {
-                    right % 2 == 0
+                    right.is_multiple_of(2)
                 }
             };
             // The example is right too.
@@ -206,11 +207,8 @@ fn most(name: &str) -> u32 {
         let dropped = |note: &Note| note.reason.contains("held out from training");
         plan.is_ok_and(|plan| !plan.notes.iter().any(dropped))
     };
-    let multiples = (1..=3600 / cells).rev().map(|each| each * cells);
-    multiples
-        .into_iter()
-        .find(holds_out)
-        .expect("one of each cell")
+    let mut multiples = (1..=3600 / cells).rev().map(|each| each * cells);
+    multiples.find(holds_out).expect("one of each cell")
 }
 
 #[test]

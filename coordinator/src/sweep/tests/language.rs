@@ -525,7 +525,7 @@ fn what_a_task_cannot_yield_is_refused_before_anything_runs() {
     refuse(
         &format!("task: {{range: [1, 10], bins: [[1, 2], [3, 4], [5, 9]]}}\n{ONE}axes: {{}}"),
         &[
-            "0:0 task.eval_trials: val: the cell \"cue color, answer left, incongruent, |x_rel| 3-4, \
+            "-1:1 task.eval_trials: val: the cell \"cue color, answer left, incongruent, |x_rel| 3-4, \
            |x_irr| 3-4\" has 25 distinct trials for it, 50 are wanted; at most 1800 trials are \
            possible in all: lower task.eval_trials, or widen task.range or task.bins",
         ],
@@ -536,10 +536,10 @@ fn what_a_task_cannot_yield_is_refused_before_anything_runs() {
     );
     refuse(
         &format!("task: {{name: dmc, bins: [[1, 4]], eval_trials: 8}}\n{ONE}axes: {{}}"),
-        &["1:26 task.bins: the task dmc does not sort its trials by bins"],
+        &["1:25 task.bins: the task dmc does not sort its trials by bins"],
     );
     refuse(
         &format!("task: {{name: pdm, neutral: true, eval_trials: 240}}\n{ONE}{ACCURACY}axes: {{}}"),
-        &["1:29 task.neutral: the task pdm has no such option"],
+        &["1:28 task.neutral: the task pdm has no such option"],
     );
 }

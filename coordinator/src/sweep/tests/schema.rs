@@ -194,6 +194,7 @@ fn accepted(text: &str) {
                 "must be ≤ train.steps",
                 "no checkpoints",
                 "distinct trials",
+                "to select by",
                 "no such option",
                 "no template",
             ];

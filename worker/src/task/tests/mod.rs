@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use seedbed_proto::job::{Split, Task, TrainSet, first_splits};
 use seedbed_proto::task::generator::Item;
 use seedbed_proto::task::pairs::{Class, Held};
-use seedbed_proto::task::registry::{self, Variant};
+use seedbed_proto::task::registry::Variant;
+use seedbed_proto::task::setup;
 use seedbed_proto::task::splits::Part;
 use serde_json::json;
 use tokenizers::Tokenizer;
@@ -82,7 +83,7 @@ fn every_split(name: &str, eval_trials: u32) -> Task {
 
 /// A task of which nothing is held out.
 fn kind(spec: &Task) -> Box<dyn TaskKind> {
-    let built = registry::build(spec, &Variant::default(), Held::NOTHING);
+    let built = setup::build(spec, &Variant::default(), Held::NOTHING);
     built.expect("a spec that can be run")
 }
 
