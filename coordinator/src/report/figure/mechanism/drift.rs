@@ -27,10 +27,7 @@ pub(super) fn drift(scene: &Scene<'_>) -> Option<Figure> {
         let value = |part: &str, layer: u32| {
             let mut all = of(cell, &format!("drift.{part}"));
             let found = all.find(|(id, _)| id.layer == Some(layer));
-            // A part that did not move has drifted by zero: that is told.
-            let mut cell = heat_cell(found.map(|f| f.1));
-            cell.faint = false;
-            cell
+            heat_cell(found.map(|f| f.1))
         };
         Map {
             title: cell.arm.clone(),

@@ -1,6 +1,6 @@
 //! Maps of layer × head: what patching a head brings back, and where heads look.
 
-use super::{Figure, Scene, WIDTH, heat_cell, layers, map_words, means};
+use super::{Figure, Scene, WIDTH, heat_cells, layers, map_words, means};
 use crate::aggregate::{Cell, MetricId};
 use crate::report::figure::heat::{Colours, Map, draw};
 
@@ -68,16 +68,17 @@ fn maps(scene: &Scene<'_>, names: &[(&str, &str)]) -> Option<String> {
         let value = |layer: u32, head: u32| {
             let found = super::of(cell, name)
                 .find(|(id, _)| id.layer == Some(layer) && id.head == Some(head) && is_last(id));
-            heat_cell(found.map(|f| f.1))
+            found.map(|f| f.1)
         };
+        let values = layers
+            .iter()
+            .map(|layer| (0..=heads).map(|head| value(*layer, head)).collect())
+            .collect();
         Map {
             title: format!("{}: {words}", cell.arm),
             rows: layers.iter().map(u32::to_string).collect(),
             columns: (0..=heads).map(|head| format!("h{head}")).collect(),
-            cells: layers
-                .iter()
-                .map(|layer| (0..=heads).map(|head| value(*layer, head)).collect())
-                .collect(),
+            cells: heat_cells(values, &format!("{} {name}", cell.arm)),
         }
     };
     let rows: Vec<Vec<Map>> = cells

@@ -17,6 +17,7 @@ use super::Figure;
 use super::heat::HeatCell;
 use super::profile::Line;
 use super::style::Styles;
+use crate::aggregate::stats::max_t;
 use crate::aggregate::{Analysis, Cell, MetricId, Summary};
 use crate::report::tables::{method_words, n_words};
 use crate::results::Point;
@@ -138,6 +139,41 @@ fn line<'a>(
     })
 }
 
+/// The cells of a map, row by row. What can't be told from zero is marked so: by the
+/// largest |t| under sign flips over the whole map, over the seeds that have all of it.
+fn heat_cells(rows: Vec<Vec<Option<&Summary>>>, stream: &str) -> Vec<Vec<HeatCell>> {
+    let known = || rows.iter().flatten().copied().flatten();
+    let seeds: Vec<u64> = known().next().map_or_else(Vec::new, |first| {
+        let has = |s: &Summary, seed: u64| s.values.iter().any(|v| v.0 == seed);
+        let seeds = first.values.iter().map(|v| v.0);
+        // Positions without any value take no part.
+        seeds
+            .filter(|seed| known().all(|s| s.values.is_empty() || has(s, *seed)))
+            .collect()
+    });
+    let measured = |s: &&Summary| !s.values.is_empty();
+    let replicate = |seed: &u64| -> Vec<f64> {
+        let value = |s: &Summary| s.values.iter().find(|v| v.0 == *seed).map(|v| v.1);
+        known().filter(measured).filter_map(value).collect()
+    };
+    let replicates: Vec<Vec<f64>> = seeds.iter().map(replicate).collect();
+    let mut told = max_t(&replicates, stream)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|position| position.p.is_some_and(|p| p <= 0.05));
+    let mut cell = |summary: &Option<&Summary>| {
+        let mut cell = heat_cell(*summary);
+        if summary.is_some_and(|s| measured(&s)) {
+            // A single seed is not tested: its caption says n = 1.
+            cell.faint = !told.next().unwrap_or(true);
+        }
+        cell
+    };
+    rows.iter()
+        .map(|row| row.iter().map(&mut cell).collect())
+        .collect()
+}
+
 /// A cell of a map.
 fn heat_cell(summary: Option<&Summary>) -> HeatCell {
     let Some(summary) = summary else {
@@ -154,9 +190,7 @@ fn heat_cell(summary: Option<&Summary>) -> HeatCell {
     };
     HeatCell {
         value: Some(estimate.mean),
-        faint: estimate
-            .interval
-            .is_some_and(|(low, high)| low <= 0.0 && high >= 0.0),
+        faint: false,
         tip: format!(", n = {}", estimate.n),
     }
 }
@@ -205,9 +239,9 @@ fn curve_words(cells: &[&Cell], name: &str) -> String {
 fn map_words(cells: &[&Cell], name: &str) -> String {
     let n = replicates(cells, name);
     format!(
-        "Mean over seeds ({}); crossed out: the 95 % interval ({}) holds zero.",
-        n_words(n.iter().copied()),
-        method_words(n.iter().copied().max().unwrap_or(0))
+        "Mean over seeds ({}); crossed out: not told from zero (p > .05 by the largest |t| \
+         under sign flips over each map; below six seeds nothing can be).",
+        n_words(n.into_iter())
     )
 }
 

@@ -1,6 +1,6 @@
 //! Activation patching: which activations carry what a counterfactual changes.
 
-use super::{Figure, Scene, WIDTH, heat_cell, layers, map_words, means, slots};
+use super::{Figure, Scene, WIDTH, heat_cells, layers, map_words, means, slots};
 use crate::aggregate::{Cell, MetricId};
 use crate::report::figure::heat::{Colours, Map, draw};
 
@@ -40,17 +40,24 @@ pub(super) fn maps(scene: &Scene<'_>) -> Vec<Figure> {
         };
         let maps: Vec<Vec<Map>> = cells.iter().map(row).collect();
         let solved: Vec<String> = cells.iter().filter_map(|c| solved(c, change)).collect();
-        figures.push(Figure {
+        let figure = Figure {
             title: format!("Denoising after a change of {words}"),
             svg: draw(WIDTH, &maps, colours, &format!("Patching maps: {change}")),
             caption: format!(
-                "How much of the logit difference comes back when one activation of the \
-                 changed prompt is replaced by the clean one (1: all of it), by layer (upwards) \
-                 and slot. {} Pairs solved both ways: {}.",
+                "{} when one activation of the changed prompt is replaced by the clean one, by \
+                 layer (upwards) and slot. {} Pairs solved both ways: {}.",
+                match change {
+                    // It has no denominator of its own.
+                    "irr" =>
+                        "Change of the logit difference, over what a change of the relevant \
+                              numbers takes away,",
+                    _ => "How much of the logit difference comes back (1: all of it)",
+                },
                 map_words(&cells, &prefix),
                 solved.join(", ")
             ),
-        });
+        };
+        figures.push(figure);
     }
     figures
 }
@@ -60,16 +67,17 @@ fn map(cell: &Cell, name: &str, site: &str, layers: &[u32], columns: &[String]) 
         let found = super::of(cell, name).find(|(id, _)| {
             id.layer == Some(layer) && id.slot.as_ref() == Some(slot) && id.head.is_none()
         });
-        heat_cell(found.map(|f| f.1))
+        found.map(|f| f.1)
     };
+    let values = layers
+        .iter()
+        .map(|layer| columns.iter().map(|slot| value(*layer, slot)).collect())
+        .collect();
     Map {
         title: format!("{}: {site}", cell.arm),
         rows: layers.iter().map(u32::to_string).collect(),
         columns: columns.to_vec(),
-        cells: layers
-            .iter()
-            .map(|layer| columns.iter().map(|slot| value(*layer, slot)).collect())
-            .collect(),
+        cells: heat_cells(values, &format!("{} {name}", cell.arm)),
     }
 }
 

@@ -3,13 +3,14 @@
 use super::{Figure, Scene, WIDTH, of};
 use crate::aggregate::{Cell, MetricId};
 use crate::report::figure::frame::Frame;
-use crate::report::figure::labels::{self, Label};
 use crate::report::figure::scale::{Scale, round_domain};
-use crate::report::figure::style::{AXIS, MUTED};
-use crate::report::figure::svg::{Stroke, Svg};
+use crate::report::figure::style::{AXIS, INK};
+use crate::report::figure::svg::{Anchor, Font, Stroke, Svg};
 use crate::report::format::number;
 
 const PANEL: f64 = 330.0;
+const LEGEND_ROW: f64 = 20.0;
+const LEGEND_COLUMNS: usize = 4;
 /// The axis of the choice, which every panel has across.
 const CHOICE: &str = "choice";
 const COLOURS: [&str; 8] = [
@@ -26,18 +27,29 @@ pub(super) fn trajectories(scene: &Scene<'_>) -> Option<Figure> {
         .collect();
     let columns = cells.iter().map(|cell| axes(cell).len()).max()?;
     let share = WIDTH / columns as f64;
-    let mut svg = Svg::new(WIDTH, cells.len() as f64 * PANEL);
+    let conditions = conditions(&cells);
+    let foot = conditions.len().div_ceil(LEGEND_COLUMNS) as f64 * LEGEND_ROW;
+    let height = cells.len() as f64 * PANEL;
+    let mut svg = Svg::new(WIDTH, height + foot);
     for (row, cell) in cells.iter().enumerate() {
         for (column, axis) in axes(cell).iter().enumerate() {
             let frame = Frame {
                 left: column as f64 * share + 56.0,
                 top: row as f64 * PANEL + 34.0,
-                right: (column + 1) as f64 * share - 96.0,
+                right: (column + 1) as f64 * share - 12.0,
                 bottom: (row + 1) as f64 * PANEL - 52.0,
             };
             frame.title(&mut svg, &format!("{}: {CHOICE} and {axis}", cell.arm));
-            panel(&mut svg, frame, cell, axis);
+            panel(&mut svg, frame, cell, axis, &conditions);
         }
+    }
+    for (i, name) in conditions.iter().enumerate() {
+        let (row, column) = (i / LEGEND_COLUMNS, i % LEGEND_COLUMNS);
+        let x = 56.0 + column as f64 * (WIDTH - 56.0) / LEGEND_COLUMNS as f64;
+        let y = height + (row as f64 + 0.5) * LEGEND_ROW;
+        let colour = colour_of(name, &conditions);
+        svg.line((x, y - 4.0), (x + 16.0, y - 4.0), Stroke::new(colour, 2.4));
+        svg.text((x + 22.0, y), Anchor::Start, Font::new(12.0, INK), name);
     }
     Some(Figure {
         title: "Trajectories through depth".to_owned(),
@@ -66,6 +78,23 @@ fn axes(cell: &Cell) -> Vec<String> {
 
 fn axis_of(id: &MetricId) -> Option<&str> {
     id.name.strip_prefix("tdr.")?.strip_suffix(".projection")
+}
+
+/// Every condition that a path has, each once.
+fn conditions(cells: &[&Cell]) -> Vec<String> {
+    let ids = cells.iter().flat_map(|cell| cell.summaries.keys());
+    let mut names: Vec<String> = ids
+        .filter(|id| axis_of(id).is_some())
+        .filter_map(|id| id.slot.clone())
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn colour_of(condition: &str, conditions: &[String]) -> &'static str {
+    let place = conditions.iter().position(|name| name == condition);
+    COLOURS[place.unwrap_or(0) % COLOURS.len()]
 }
 
 /// Points of a condition by depth.
@@ -99,7 +128,7 @@ fn paths(cell: &Cell, axis: &str) -> Vec<Path> {
         .collect()
 }
 
-fn panel(svg: &mut Svg, frame: Frame, cell: &Cell, axis: &str) {
+fn panel(svg: &mut Svg, frame: Frame, cell: &Cell, axis: &str, conditions: &[String]) {
     const ANY: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
     let paths = paths(cell, axis);
     let all = || paths.iter().flat_map(|p| &p.1);
@@ -118,8 +147,8 @@ fn panel(svg: &mut Svg, frame: Frame, cell: &Cell, axis: &str) {
         (zero, frame.bottom),
         Stroke::new(AXIS, 0.8),
     );
-    let mut marks = vec![];
-    for ((name, path), colour) in paths.iter().zip(COLOURS.iter().cycle()) {
+    for (name, path) in &paths {
+        let colour = colour_of(name, conditions);
         let places: Vec<_> = path.iter().map(|(a, b)| (x.at(*a), y.at(*b))).collect();
         svg.polyline(&places, Stroke::new(colour, 1.8).opacity(0.85));
         for (depth, (place, value)) in places.iter().zip(path).enumerate() {
@@ -132,21 +161,5 @@ fn panel(svg: &mut Svg, frame: Frame, cell: &Cell, axis: &str) {
             let radius = if depth + 1 == places.len() { 4.0 } else { 2.6 };
             svg.circle(*place, radius, fill, Stroke::new(colour, 1.0), &tip);
         }
-        if let Some(end) = places.last() {
-            marks.push(Label {
-                y: end.1,
-                text: name.clone(),
-                colour: (*colour).to_owned(),
-                bold: false,
-            });
-        }
-    }
-    if paths.len() <= COLOURS.len() {
-        labels::draw(svg, frame.right, (frame.top, frame.bottom), marks);
-    } else {
-        let at = (frame.right + 6.0, frame.top + 10.0);
-        let font = super::super::svg::Font::new(11.0, MUTED);
-        let text = format!("{} conditions", paths.len());
-        svg.text(at, super::super::svg::Anchor::Start, font, &text);
     }
 }

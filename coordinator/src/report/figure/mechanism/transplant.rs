@@ -54,8 +54,9 @@ pub(super) fn transplants(scene: &Scene<'_>) -> Option<Figure> {
         title: "What parts of another network cost".to_owned(),
         svg: draw(WIDTH, &panels, 2, "Transplants by block and pairing"),
         caption: format!(
-            "Share of the logit difference that is lost. ft_ft, sc_sc: from the next seed of the \
-             same arm; ft_sc: from the twin from scratch, which no network should stand. {}",
+            "Share of the logit difference that is lost. pt_ft, pt_sc: from the base; ft_ft, sc_sc: \
+             from the next seed of the same arm; ft_sc: from the twin from scratch, a negative \
+             control. {}",
             curve_words(&cells, "transplant.")
         ),
     })
