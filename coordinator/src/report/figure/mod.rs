@@ -22,8 +22,8 @@ pub(super) use dots::paired_dots;
 pub(super) use efficiency::sample_efficiency;
 pub(super) use forest::forest;
 pub(super) use psychometric::psychometric;
-pub(super) use splits::splits;
 pub(super) use reuse::reuse;
+pub(super) use splits::splits;
 pub(super) use style::Styles;
 pub(super) use surface::surface;
 
