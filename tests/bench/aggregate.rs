@@ -36,7 +36,7 @@ async fn main() -> anyhow::Result<()> {
     };
     let runs: u64 = given("runs").unwrap_or("10000").parse()?;
     ensure!(
-        runs % 1000 == 0,
+        runs.is_multiple_of(1000),
         "runs come in thousands: there are 1,000 cells"
     );
     let state: PathBuf = match given("state") {
@@ -130,6 +130,7 @@ fn result(run: u64) -> JobResult {
     JobResult {
         metrics,
         artifacts: vec![],
+        notes: vec![],
     }
 }
 

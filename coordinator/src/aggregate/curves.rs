@@ -81,10 +81,12 @@ pub struct Reach {
     /// Kaplan and Meier's median; beyond the last evaluation if half of the seeds
     /// are.
     pub median: Steps,
-    /// The 95 % interval of the median (Brookmeyer and Crowley); an open end is
-    /// none.
-    pub interval: (Option<u64>, Option<u64>),
+    /// The 95 % interval of the median (Brookmeyer and Crowley).
+    pub interval: Ends,
 }
+
+/// Ends of an interval of steps; an open one is none.
+pub type Ends = (Option<u64>, Option<u64>);
 
 /// The curves of every cell: whole splits but tests, floors left out.
 pub(super) fn build(runs: &[&Run], cells: &[Cell], compare: &Compare) -> Vec<Curve> {
@@ -192,7 +194,7 @@ pub(super) fn first_above(run: &Run, split: &str, threshold: f64) -> Option<Step
 
 /// The median with its interval, seeds that did not pass counting as later than
 /// their last evaluation; none without any seed.
-fn median(by_seed: &[(u64, Steps)]) -> Option<(Steps, (Option<u64>, Option<u64>))> {
+fn median(by_seed: &[(u64, Steps)]) -> Option<(Steps, Ends)> {
     let duration = |(_, steps): &(u64, Steps)| match *steps {
         Steps::At(step) => Duration { step, passed: true },
         Steps::Beyond(step) => Duration {

@@ -28,10 +28,13 @@ impl Frame {
         (self.bottom, self.top)
     }
 
-    /// Its title.
+    /// Its title; smaller where many axes make it longer than the drawing is wide.
     pub fn title(&self, svg: &mut Svg, text: &str) {
         let at = (self.left, self.top - 12.0);
-        svg.text(at, Anchor::Start, Font::new(13.0, INK).bold(), text);
+        // A semi-bold character is about this share of its height wide.
+        let fits = (svg.width() - self.left) / (0.6 * text.chars().count().max(1) as f64);
+        let size = fits.clamp(7.0, 13.0);
+        svg.text(at, Anchor::Start, Font::new(size, INK).bold(), text);
     }
 
     /// Horizontal grid lines with the vertical axis' ticks at the left.

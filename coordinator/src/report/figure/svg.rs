@@ -83,6 +83,11 @@ impl Svg {
         }
     }
 
+    /// Its width in pixels.
+    pub fn width(&self) -> f64 {
+        self.width
+    }
+
     /// A straight line.
     pub fn line(&mut self, from: (f64, f64), to: (f64, f64), stroke: Stroke<'_>) {
         let _ = writeln!(

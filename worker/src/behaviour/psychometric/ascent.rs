@@ -124,9 +124,9 @@ fn step(d: &Derivatives, held: &[bool; 5]) -> Option<[f64; 5]> {
 
 /// Takes a parameter out of a system.
 pub(super) fn hold(system: &mut [[f64; 5]; 5], k: usize) {
-    for i in 0..5 {
-        system[i][k] = 0.0;
-        system[k][i] = 0.0;
+    for row in system.iter_mut() {
+        row[k] = 0.0;
     }
+    system[k] = [0.0; 5];
     system[k][k] = 1.0;
 }

@@ -364,8 +364,8 @@ impl Target for Posterior<'_> {
                 d.expected[j][i] = d.expected[i][j];
             }
         }
-        for k in 0..3 {
-            d.gradient[k] -= self.prior_precision * theta[k];
+        for (k, parameter) in theta.iter().enumerate().take(3) {
+            d.gradient[k] -= self.prior_precision * parameter;
             d.observed[k][k] += self.prior_precision;
             d.expected[k][k] += self.prior_precision;
         }

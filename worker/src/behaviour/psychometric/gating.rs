@@ -6,9 +6,13 @@ use super::linear::Cholesky;
 /// one cue; `None` where the evidence varies in too few directions.
 pub fn weights(trials: &[([f64; 2], f64)]) -> Option<[f64; 2]> {
     let n = trials.len() as f64;
-    let mean = |pick: &dyn Fn(&([f64; 2], f64)) -> f64| trials.iter().map(pick).sum::<f64>() / n;
     // Centred, so that the intercept drops out.
-    let centre = [mean(&|t| t.0[0]), mean(&|t| t.0[1]), mean(&|t| t.1)];
+    let mut centre = [0.0; 3];
+    for (z, delta) in trials {
+        for (sum, value) in centre.iter_mut().zip([z[0], z[1], *delta]) {
+            *sum += value / n;
+        }
+    }
     let mut gram = [[0.0; 2]; 2];
     let mut moment = [0.0; 2];
     for (z, delta) in trials {

@@ -114,7 +114,11 @@ fn evidence(rng: &mut ChaCha8Rng, trials: usize) -> Vec<[f64; 2]> {
     let one = |rng: &mut ChaCha8Rng, cell: usize| {
         let [low, high] = bins[cell % 3];
         let size = f64::from(rng.random_range(low..=high));
-        if cell / 3 % 2 == 0 { size } else { -size }
+        if (cell / 3).is_multiple_of(2) {
+            size
+        } else {
+            -size
+        }
     };
     let trial = |at| [one(rng, at), one(rng, at / 6)];
     (0..trials).map(trial).collect()
