@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use candle_core::Device;
-use seedbed_proto::job::{Dtype, Frozen, Ops, Task, TrainSet};
+use seedbed_proto::job::{Dtype, Frozen, Ops, Task, TrainSet, first_splits};
 use seedbed_worker::behaviour::{binned, floors, measure, psychometrics};
 use seedbed_worker::gpt2::{Config, Gpt2, trainable, weights};
 use seedbed_worker::job::pretrain::read_tokenizer;
@@ -30,7 +30,7 @@ fn main() -> anyhow::Result<()> {
     let model = Gpt2::new(&config, &tensors, &trained, ops, dtype, &Device::Cpu)?;
     let spec = Task {
         name: "ctxdm".to_owned(),
-        template: "T0".to_owned(),
+        template: "T0".into(),
         range: [0, 99],
         bins: vec![[1, 4], [5, 16], [17, 50]],
         train: TrainSet::Online,
@@ -38,6 +38,13 @@ fn main() -> anyhow::Result<()> {
         random_labels: false,
         split_seed: 0,
         eval_trials: 3600,
+        splits: first_splits(),
+        neutral: false,
+        delay: None,
+        test_template: None,
+        test_cues: None,
+        test_near: None,
+        test_far: None,
     };
     let tokenizer = read_tokenizer(&base.join("tokenizer.json"))?;
     let task = Prepared::new(&spec, &tokenizer, config.positions)?;

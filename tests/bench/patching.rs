@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use candle_core::Device;
-use seedbed_proto::job::{Ops, Task, TrainSet};
+use seedbed_proto::job::{Ops, Task, TrainSet, first_splits};
 use seedbed_worker::gpt2::hooks::{Hooked, Site};
 use seedbed_worker::gpt2::{Config, weights};
 use seedbed_worker::mechanism::patching::{Maps, Pairs, patch};
@@ -73,6 +73,13 @@ fn task() -> Task {
         random_labels: false,
         split_seed: 0,
         eval_trials: 720,
+        splits: first_splits(),
+        neutral: false,
+        delay: None,
+        test_template: None,
+        test_cues: None,
+        test_near: None,
+        test_far: None,
     }
 }
 

@@ -59,7 +59,9 @@ pub(super) fn notes(results: &SweepResults, a: &Analysis) -> Table {
         .text("what")
         .text("why")
         .text("where");
-    let mut rows: Vec<((String, String), BTreeMap<String, Vec<String>>)> = vec![];
+    /// What and why, and the seeds of each arm.
+    type Row = ((String, String), BTreeMap<String, Vec<String>>);
+    let mut rows: Vec<Row> = vec![];
     for run in inspections(results) {
         let text = |axis: &str| run.point.get(axis).map(label).unwrap_or_default();
         for note in &run.notes {
@@ -78,7 +80,7 @@ pub(super) fn notes(results: &SweepResults, a: &Analysis) -> Table {
             }
         }
     }
-    let row = |((what, why), arms): ((String, String), BTreeMap<String, Vec<String>>)| {
+    let row = |((what, why), arms): Row| {
         let arms: Vec<String> = arms
             .iter()
             .map(|(arm, seeds)| format!("{arm}: seed {}", seeds.join(", ")))

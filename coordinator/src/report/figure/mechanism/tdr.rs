@@ -101,7 +101,9 @@ fn colour_of(condition: &str, conditions: &[String]) -> &'static str {
 type Path = (String, Vec<(f64, f64)>);
 
 fn paths(cell: &Cell, axis: &str) -> Vec<Path> {
-    let mut paths: Vec<(String, Vec<(u32, f64, f64)>)> = vec![];
+    /// With the depth of each point.
+    type Unsorted = (String, Vec<(u32, f64, f64)>);
+    let mut paths: Vec<Unsorted> = vec![];
     for (id, s) in of(cell, &format!("tdr.{axis}.projection")) {
         let choice = MetricId {
             name: format!("tdr.{CHOICE}.projection"),
