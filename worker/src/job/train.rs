@@ -82,7 +82,7 @@ fn learn(
     drop(weights);
 
     let at = checkpoint.as_ref().map_or(0, |c| c.record.step);
-    let start = || initial_weights(job, &config, inputs);
+    let start = || initial_weights(job, config, inputs);
     let course = match Learning::new(task, job, &model, ctx, at, &start) {
         Ok(course) => course,
         Err(Halt::Stopped) => return Ok(Outcome::Stopped),

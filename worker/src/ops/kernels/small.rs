@@ -138,6 +138,10 @@ fn tile<const FMA: bool, const R: usize, const V: usize>(
 /// this is a fifth of a step.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "fma")]
+#[allow(
+    clippy::needless_range_loop,
+    reason = "counted loops unroll, see inside"
+)]
 fn tile_fma<const R: usize, const V: usize>(
     out: &mut [f32],
     stride: usize,
