@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use candle_core::Device;
-use seedbed_proto::job::{Ops, Task, TrainSet, first_splits};
+use seedbed_proto::job::{Ops, Task};
 use seedbed_worker::gpt2::hooks::{Hooked, Site};
 use seedbed_worker::gpt2::{Config, weights};
 use seedbed_worker::mechanism::patching::{Maps, Pairs, patch};
@@ -34,7 +34,7 @@ fn main() -> anyhow::Result<()> {
     let net = Hooked::new(&config, &weights, Ops::Fused, &Device::Cpu)?;
     let tokenizer = Tokenizer::from_file(base.join("tokenizer.json"));
     let tokenizer = tokenizer.map_err(|error| anyhow::anyhow!("tokenizer.json: {error}"))?;
-    let task = Prepared::new(&task(), &tokenizer, config.positions)?;
+    let task = Prepared::new(&task()?, &tokenizer, config.positions)?;
     let pairs = pairs(&task, &option("counterfactual")?, option("pairs")?.parse()?)?;
     let answers = task.answers();
     let rows = |ids: &[u32]| {
@@ -62,25 +62,18 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// The default task.
-fn task() -> Task {
-    Task {
-        name: "ctxdm".into(),
-        template: "T0".into(),
-        range: [0, 99],
-        bins: vec![[1, 4], [5, 16], [17, 50]],
-        train: TrainSet::Online,
-        bos: false,
-        random_labels: false,
-        split_seed: 0,
-        eval_trials: 720,
-        splits: first_splits(),
-        neutral: false,
-        delay: None,
-        test_template: None,
-        test_cues: None,
-        test_near: None,
-        test_far: None,
-    }
+fn task() -> anyhow::Result<Task> {
+    Ok(serde_json::from_value(serde_json::json!({
+        "name": "ctxdm",
+        "template": "T0",
+        "range": [0, 99],
+        "bins": [[1, 4], [5, 16], [17, 50]],
+        "train": "online",
+        "bos": false,
+        "random_labels": false,
+        "split_seed": 0,
+        "eval_trials": 720,
+    }))?)
 }
 
 /// The first pairs of test_iid; every position is a slot, as in the peer's maps.

@@ -178,7 +178,7 @@ impl Hooked {
     /// # Errors
     /// If the tensor library refuses.
     pub fn logits(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(ops::logits(x, &self.unembed)?)
+        Ok(ops::logits(&x.contiguous()?, &self.unembed)?)
     }
 
     /// Rows of the unembedding: (len(tokens), C).
@@ -203,6 +203,18 @@ impl Hooked {
     pub fn output_projection(&self, layer: usize) -> Result<(&Tensor, &Tensor)> {
         let block = self.block(layer, "the output projection")?;
         Ok((&block.o.weight, &block.o.bias))
+    }
+
+    /// Queries, keys and values of a stream that enters a block: (B, S, C) → (B, S, C)
+    /// each, heads side by side.
+    ///
+    /// # Errors
+    /// If there is no such layer.
+    pub fn projections(&self, layer: usize, x: &Tensor) -> Result<[Tensor; 3]> {
+        let block = self.block(layer, "queries, keys and values")?;
+        let normed = block.ln_1.apply(self.ops, x)?;
+        let of = |linear: &Linear| linear.apply(self.ops, &normed);
+        Ok([of(&block.q)?, of(&block.k)?, of(&block.v)?])
     }
 
     /// The final LayerNorm of any stream: (…, C) → (…, C).

@@ -238,19 +238,37 @@ impl Chunk<'_> {
             let out = self.net.finish(&new.squeeze(1)?)?;
             return deltas(self.net, &out, self.answers);
         }
-        let after = position + 1;
-        let rest = self.pairs.len - after;
-        let x = match rest {
-            0 => new,
-            _ => {
-                let later = self.of_recipients(batch, layer, Site::ResidPre, after..self.pairs.len);
-                Tensor::cat(&[new, later?], 1)?
-            }
-        }; // (B, T - position, C)
+        // Only the new row has other queries, keys and values in this block.
+        let own = self.net.projections(layer, &new)?; // (B, 1, C) each
+        let mut edits = vec![];
+        for (site, own) in [Site::Q, Site::K, Site::V].into_iter().zip(own) {
+            let value = self.with_later(batch, layer, site, position, own)?;
+            edits.push(Edit::new(Point::Block(layer, site), value));
+        }
+        let x = self.with_later(batch, layer, Site::ResidPre, position, new)?;
         let past = self.past(batch, layer, position)?;
-        let pass = Pass::new(Start::Stream(&x, layer), End::Last).window(position, &past);
+        let pass = Pass::new(Start::Stream(&x, layer), End::Last);
+        let pass = pass.window(position, &past).editing(&edits);
         let out = self.net.run(&pass)?.out;
         deltas(self.net, &out, self.answers)
+    }
+
+    /// A new row (B, 1, C) at a position, and after it what the recipients have:
+    /// (B, T - position, C).
+    fn with_later(
+        &self,
+        batch: &[Piece],
+        layer: usize,
+        site: Site,
+        position: usize,
+        new: Tensor,
+    ) -> Result<Tensor> {
+        let later = position + 1..self.pairs.len;
+        if later.is_empty() {
+            return Ok(new);
+        }
+        let later = self.of_recipients(batch, layer, site, later)?;
+        Ok(Tensor::cat(&[new, later], 1)?)
     }
 
     /// All heads of one site of a layer.

@@ -138,6 +138,10 @@ fn tile<const FMA: bool, const R: usize, const V: usize>(
 /// this is a fifth of a step.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "fma")]
+#[allow(
+    clippy::needless_range_loop,
+    reason = "counted loops unroll, see inside"
+)]
 fn tile_fma<const R: usize, const V: usize>(
     out: &mut [f32],
     stride: usize,
@@ -150,38 +154,34 @@ fn tile_fma<const R: usize, const V: usize>(
         _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
     };
     let mut sums = [[_mm256_setzero_ps(); V]; R];
-    // Pointers that step along: an index would be checked for overflow at each step,
-    // and then the sums do not stay in registers.
-    let mut from = b.data.as_ptr().wrapping_add(j);
-    let mut lefts = [a.data.as_ptr(); R];
-    for (r, left) in lefts.iter_mut().enumerate() {
-        *left = left.wrapping_add(r * a.row);
-    }
+    let (from, left) = (b.data.as_ptr().wrapping_add(j), a.data.as_ptr());
+    // Counted loops over constants, and offsets that may wrap: iterators and indices
+    // are checked for overflow, and then the sums do not stay in registers.
+    let (mut of_right, mut of_left) = (0usize, 0usize);
     for _ in 0..inner {
         // SAFETY: at step p < inner both are within what `product` checked: columns
         // j to j + 8V of row p of `b`, and rows 0 to R of step p of `a`.
         unsafe {
             let mut right = [_mm256_setzero_ps(); V];
-            for (v, right) in right.iter_mut().enumerate() {
-                *right = _mm256_loadu_ps(from.wrapping_add(8 * v));
+            for v in 0..V {
+                right[v] = _mm256_loadu_ps(from.wrapping_add(of_right).wrapping_add(8 * v));
             }
-            for (left, sums) in lefts.iter().zip(&mut sums) {
-                let left = _mm256_set1_ps(**left);
-                for (sum, right) in sums.iter_mut().zip(right) {
-                    *sum = _mm256_fmadd_ps(left, right, *sum);
+            for r in 0..R {
+                let at = of_left.wrapping_add(r.wrapping_mul(a.row));
+                let left = _mm256_set1_ps(*left.wrapping_add(at));
+                for v in 0..V {
+                    sums[r][v] = _mm256_fmadd_ps(left, right[v], sums[r][v]);
                 }
             }
         }
-        from = from.wrapping_add(b.row);
-        for left in &mut lefts {
-            *left = left.wrapping_add(a.step);
-        }
+        of_right = of_right.wrapping_add(b.row);
+        of_left = of_left.wrapping_add(a.step);
     }
-    for (r, sums) in sums.iter().enumerate() {
+    for r in 0..R {
         let out = &mut out[r * stride..][..V * 8];
-        for (v, &sum) in sums.iter().enumerate() {
+        for v in 0..V {
             // SAFETY: `out` has 8V elements.
-            unsafe { _mm256_storeu_ps(out.as_mut_ptr().add(8 * v), sum) };
+            unsafe { _mm256_storeu_ps(out.as_mut_ptr().wrapping_add(8 * v), sums[r][v]) };
         }
     }
 }
