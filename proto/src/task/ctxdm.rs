@@ -72,7 +72,7 @@ pub const DIMENSIONS: [&str; 2] = ["color", "motion"];
 /// What the cue can say, and words that training never shows.
 pub const CUES: Cues = Cues::Dimensions(DIMENSIONS, ["size", "shape"]);
 
-/// The slots: the cue, then the numbers as [`number`] counts them.
+/// The slots: the cue, then the numbers as `number` counts them.
 pub const SLOTS: &[&str] = &[
     "cue",
     "color_left",

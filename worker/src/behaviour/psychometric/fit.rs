@@ -2,7 +2,7 @@
 //!
 //! P(right) = λR + (1 − λL − λR)·σ(b + β_rel·z_rel + β_irr·z_irr), with
 //! z = sign(x)·ln(1 + |x|)/ln 51: differences of ±50 are ±1. It is fitted to the
-//! soft choice σ(Δ), not to 1[Δ > 0]: near 100 % the latter can be told apart by a
+//! soft choice σ(Δ), not to 1\[Δ > 0\]: near 100 % the latter can be told apart by a
 //! plane and has no finite maximum. The estimate is the maximum a posteriori
 //! with b, β ~ N(0, 10²) and lapses uniform on [0, .25].
 

@@ -8,7 +8,7 @@
 //! throughout; a ratio of sums, over pairs that the network solves both ways.
 //!
 //! A counterfactual that keeps the answer has no denominator of its own: its mean
-//! change of LD is set against that of [`REFERENCE`].
+//! change of LD is set against that of `REFERENCE`.
 
 mod batch;
 mod cells;
