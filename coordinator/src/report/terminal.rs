@@ -16,6 +16,9 @@ const WIDTH: u16 = 100;
 /// More lines than this are not an answer in words.
 const LINES_MAX: usize = 10;
 
+/// Notes that are printed: the first ones weigh most, and a report has them all.
+const NOTES_MAX: usize = 6;
+
 /// A line under the head and nothing else: rows are short, and vertical lines
 /// cost three columns each.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─'));
@@ -46,8 +49,13 @@ pub fn terminal(a: &Analysis) -> String {
     }
     if !a.notes.is_empty() {
         text.push_str("\nNotes\n");
-        for note in &a.notes {
+        for note in a.notes.iter().take(NOTES_MAX) {
             text.push_str(&format!("{}\n", wrap(&format!("- {note}"), " ")));
+        }
+        let more = a.notes.len().saturating_sub(NOTES_MAX);
+        if more > 0 {
+            let line = format!("- and {} in report.md", count(more, "more note"));
+            text.push_str(&format!("{}\n", wrap(&line, " ")));
         }
     }
     text
