@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """References for the patching tests, made by TransformerLens.
 
-    patching.py --out DIR
+    patching.py --out DIR                     makes the model and its references
+    patching.py --out DIR --compare STORED    and compares them with the stored ones
 
 A GPT-2 of random weights (Hugging Face's, saved as it saves them) and random pairs of
 prompts, patched by TransformerLens's own functions, one forward pass per cell, on the
@@ -106,10 +107,22 @@ def main(out):
     safetensors.torch.save_file(stored, out / "reference.safetensors", {"made": json.dumps(about)})
 
 
+def compare(made, stored):
+    """Fails if the references are not the stored ones."""
+    made, stored = (safetensors.torch.load_file(folder / "reference.safetensors") for folder in (made, stored))
+    assert made.keys() == stored.keys(), made.keys() ^ stored.keys()
+    worst = max((float((made[name] - stored[name]).abs().max()), name) for name in made)
+    print(f"largest difference to the stored ones: {worst[0]:.1e} in {worst[1]}")
+    assert worst[0] < 1e-6
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the references")
+    parser.add_argument("--compare", type=Path, help="folder of the stored references")
     args = parser.parse_args()
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(1)
     main(args.out)
+    if args.compare:
+        compare(args.out, args.compare)

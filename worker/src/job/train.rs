@@ -317,11 +317,8 @@ impl<'a> Learning<'a> {
         let mut metrics = behaviour::measure(split, answers, &rows, visit.step);
         let found = behaviour::psychometrics(split, &rows, visit.step);
         metrics.extend(found.metrics);
-        // Bins are many, and of interest once training is over.
-        if visit.last {
-            let bins = &self.job.task.bins;
-            metrics.extend(behaviour::binned(split, bins, answers, &rows, visit.step));
-        }
+        let bins = &self.job.task.bins;
+        metrics.extend(behaviour::binned(split, bins, answers, &rows, visit.step));
         visit.note(found.notes);
         Ok(metrics)
     }

@@ -34,7 +34,7 @@ pub struct EvalSplit {
     pub contexts: Vec<&'static str>,
     /// For each trial the signed differences [relevant, irrelevant], right − left:
     /// positive is evidence for the right answer. `None` for tasks without two
-    /// numeric dimensions.
+    /// numeric dimensions, and where the prompts show no numbers.
     pub evidence: Option<Vec<[f64; 2]>>,
     /// For each shortcut its name, and for each trial how often it is right.
     pub shortcuts: Vec<(&'static str, Vec<f32>)>,
@@ -97,7 +97,10 @@ impl Evaluation<'_> {
         let definition = kind.frame().definition;
         match planned.split {
             Split::ControlNoCue => blanked(definition.cue_slots, NO_CUE),
-            Split::ControlNoNumbers => blanked(&definition.number_slots(), NO_NUMBER),
+            Split::ControlNoNumbers => Ok(EvalSplit {
+                evidence: None,
+                ..blanked(&definition.number_slots(), NO_NUMBER)?
+            }),
             split => Ok(EvalSplit::new(name, kind, self.layout, own(split)?)),
         }
     }

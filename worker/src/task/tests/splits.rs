@@ -154,6 +154,9 @@ fn controls_show_the_trials_of_val_without_what_they_need() {
     let control = named(&prepared, "control_no_numbers");
     let rows: BTreeSet<_> = control.ids.chunks_exact(control.prompt_len).collect();
     assert_eq!(rows.len(), 2);
+    // So there is no evidence that could have moved an answer.
+    assert!(control.evidence.is_none());
+    assert!(named(&prepared, "control_no_cue").evidence.is_some());
 }
 
 #[test]
