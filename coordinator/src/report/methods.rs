@@ -67,7 +67,7 @@ fn sentences(a: &Analysis, results: &SweepResults) -> Vec<String> {
     if let Some(v) = &a.verdict {
         let place = match a.blocks().as_slice() {
             [_] => String::new(),
-            _ => format!(", {}", a.block_label(&v.block)),
+            _ => format!(" ({})", a.block_label(&v.block)),
         };
         all.push(format!(
             "Reuse of pretrained computation was judged by three conditions fixed beforehand \

@@ -307,6 +307,11 @@ fn a_verdict_names_its_block_and_those_that_were_not_judged() {
     }
     results.runs.extend(frozen.runs);
     let a = analyse(&fixture::unseal(results), &Compare::default());
+    let text = crate::report::terminal(&a);
+    assert!(
+        text.contains("Verdict for frozen none: supported"),
+        "{text}"
+    );
     let verdict = a.verdict.unwrap();
     assert_eq!(verdict.outcome, Outcome::Supported);
     assert_eq!(verdict.block["frozen"], json!("none"));

@@ -90,9 +90,6 @@ fn verdict_note(a: &Analysis) -> String {
             methods.join(", ").replace('_', " ")
         ));
     }
-    if let Some(unjudged) = v.unjudged(|block| a.block_label(block)) {
-        note.push_str(&format!(" {}.", sentence(&unjudged)));
-    }
     for judgement in &v.judgements {
         // One clause for each reason, with its seeds.
         let mut reasons: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
