@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use seedbed_coordinator::aggregate::reuse::{late_minus_early, reuse};
 use seedbed_coordinator::aggregate::stats::survival::Duration;
 use seedbed_coordinator::aggregate::stats::{
-    CONFIDENCE, estimate, joint, kaplan_meier, max_t, paired_at, wilson,
+    CONFIDENCE, Scale, estimate, joint, kaplan_meier, max_t, paired_at, wilson,
 };
 use seedbed_coordinator::sweep::Until;
 
@@ -249,7 +249,8 @@ impl Simulation {
                         let mut last = (false, 0);
                         for size in until.sizes() {
                             let n = size as usize;
-                            let e = paired_at(&x[..n], &format!("{i}"), confidence);
+                            let e =
+                                paired_at(&x[..n], &format!("{i}"), confidence, Scale::ACCURACY);
                             let (low, high) = e
                                 .and_then(|e| e.difference.interval)
                                 .expect("continuous data have spread");

@@ -76,6 +76,44 @@ impl SeedTally {
             + self.absent.len()
     }
 
+    /// All of them, ascending.
+    pub fn all(&self) -> Vec<u64> {
+        let mut seeds: Vec<u64> = self.failed.iter().map(|f| f.0).collect();
+        for list in [
+            &self.done,
+            &self.cancelled,
+            &self.unsettled,
+            &self.duplicate,
+            &self.absent,
+        ] {
+            seeds.extend(list);
+        }
+        seeds.sort_unstable();
+        seeds
+    }
+
+    /// Whether a seed ended in a loss or gradient that was not finite.
+    pub fn diverged(&self, seed: u64) -> bool {
+        self.failed.contains(&(seed, FailureReason::NonFinite))
+    }
+
+    /// Why there is no number of a seed, in a word or two.
+    pub fn why_not(&self, seed: u64) -> &'static str {
+        if self.failed.iter().any(|f| f.0 == seed) {
+            "failed"
+        } else if self.cancelled.contains(&seed) {
+            "cancelled"
+        } else if self.unsettled.contains(&seed) {
+            "not finished"
+        } else if self.duplicate.contains(&seed) {
+            "duplicate"
+        } else if self.absent.contains(&seed) {
+            "not planned"
+        } else {
+            "NA"
+        }
+    }
+
     /// Share of the seeds that are done, with its interval.
     pub fn success(&self) -> Proportion {
         wilson(self.done.len(), self.expected())

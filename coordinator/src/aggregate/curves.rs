@@ -48,7 +48,8 @@ pub struct CurvePoint {
 pub enum Steps {
     /// First passed at this evaluation.
     At(u64),
-    /// Not passed up to this one, the last.
+    /// Not passed up to this one, the last; or the run ended before it in numbers
+    /// that were not finite.
     Beyond(u64),
 }
 
@@ -74,12 +75,14 @@ pub struct Reach {
     pub chosen: bool,
     /// .90 or .95.
     pub threshold: f64,
-    /// By seed, ascending.
-    pub by_seed: Vec<(u64, Steps)>,
-    /// Seeds that passed it.
+    /// By seed, ascending; none where nothing is known of a seed.
+    pub by_seed: Vec<(u64, Option<Steps>)>,
+    /// Why nothing is known, by seed: "failed", "not finished" …
+    pub unknown: Vec<(u64, &'static str)>,
+    /// Seeds that passed it, of all that were planned.
     pub reached: Proportion,
-    /// Kaplan and Meier's median; beyond the last evaluation if half of the seeds
-    /// are.
+    /// Kaplan and Meier's median over the seeds of which something is known; beyond
+    /// the last evaluation if half of them are.
     pub median: Steps,
     /// The 95 % interval of the median (Brookmeyer and Crowley).
     pub interval: Ends,
@@ -129,26 +132,49 @@ pub(super) fn build(runs: &[&Run], cells: &[Cell], compare: &Compare) -> Vec<Cur
     curves
 }
 
-/// Steps to each threshold, for every cell that measured accuracy on the split.
+/// Steps to each threshold, for every cell of which something is known.
+///
+/// A run that ended in a loss that was not finite never passed: left out, the arm
+/// that diverges most would be the one whose median is made from its best seeds. It
+/// counts as one that had not passed at the last evaluation. Of a seed that was lost
+/// for other reasons (memory, a machine, still running) nothing is known: it stands
+/// in the number of those planned, and not in the median.
 pub(super) fn reach(runs: &[&Run], cells: &[Cell], compare: &Compare, split: &str) -> Vec<Reach> {
     let by_cell = by_cell(runs, compare);
+    let last = |cell: &Cell| {
+        let runs = done(&by_cell, cell);
+        runs.filter_map(|(_, run)| last_evaluation(run, split))
+            .max()
+    };
+    // A cell of which every seed diverged has no evaluation of its own.
+    let last_of_all = cells.iter().filter_map(last).max();
     let mut all = Vec::new();
     for cell in cells {
+        let end = last(cell).or(last_of_all);
         for threshold in THRESHOLDS {
-            let by_seed: Vec<(u64, Steps)> = done(&by_cell, cell)
+            let measured: BTreeMap<u64, Steps> = done(&by_cell, cell)
                 .filter_map(|(seed, run)| Some((seed, first_above(run, split, threshold)?)))
                 .collect();
-            let Some((median, interval)) = median(&by_seed) else {
+            let steps = |seed: u64| {
+                let diverged = cell.seeds.diverged(seed).then_some(end).flatten();
+                measured.get(&seed).copied().or(diverged.map(Steps::Beyond))
+            };
+            let seeds = cell.seeds.all();
+            let by_seed: Vec<_> = seeds.iter().map(|seed| (*seed, steps(*seed))).collect();
+            let known: Vec<Steps> = by_seed.iter().filter_map(|s| s.1).collect();
+            let Some((median, interval)) = median(&known) else {
                 continue;
             };
-            let hits = by_seed.iter().filter(|s| matches!(s.1, Steps::At(_)));
+            let hits = known.iter().filter(|s| matches!(s, Steps::At(_)));
+            let unknown = by_seed.iter().filter(|s| s.1.is_none());
             all.push(Reach {
                 arm: cell.arm.clone(),
                 block: cell.block.clone(),
                 value: cell.value.clone(),
                 chosen: cell.chosen,
                 threshold,
-                reached: wilson(hits.count(), by_seed.len()),
+                reached: wilson(hits.count(), seeds.len()),
+                unknown: unknown.map(|s| (s.0, cell.seeds.why_not(s.0))).collect(),
                 by_seed,
                 median,
                 interval,
@@ -181,28 +207,35 @@ pub(super) fn done<'a>(
 }
 
 pub(super) fn first_above(run: &Run, split: &str, threshold: f64) -> Option<Steps> {
-    let evaluations: BTreeMap<u64, f64> = run
-        .metrics
-        .iter()
-        .filter(|m| m.split == split && m.name == "accuracy" && is_whole(m))
-        .map(|m| (m.step, m.value))
-        .collect();
+    let evaluations: BTreeMap<u64, f64> = evaluations(run, split).collect();
     let last = *evaluations.last_key_value()?.0;
     let first = evaluations.iter().find(|(_, v)| **v >= threshold);
     Some(first.map_or(Steps::Beyond(last), |(step, _)| Steps::At(*step)))
 }
 
+/// Accuracy on a split by step.
+fn evaluations<'a>(run: &'a Run, split: &'a str) -> impl Iterator<Item = (u64, f64)> + 'a {
+    run.metrics
+        .iter()
+        .filter(move |m| m.split == split && m.name == "accuracy" && is_whole(m))
+        .map(|m| (m.step, m.value))
+}
+
+fn last_evaluation(run: &Run, split: &str) -> Option<u64> {
+    evaluations(run, split).map(|(step, _)| step).max()
+}
+
 /// The median with its interval, seeds that did not pass counting as later than
 /// their last evaluation; none without any seed.
-fn median(by_seed: &[(u64, Steps)]) -> Option<(Steps, Ends)> {
-    let duration = |(_, steps): &(u64, Steps)| match *steps {
+fn median(seeds: &[Steps]) -> Option<(Steps, Ends)> {
+    let duration = |steps: &Steps| match *steps {
         Steps::At(step) => Duration { step, passed: true },
         Steps::Beyond(step) => Duration {
             step,
             passed: false,
         },
     };
-    let durations: Vec<Duration> = by_seed.iter().map(duration).collect();
+    let durations: Vec<Duration> = seeds.iter().map(duration).collect();
     let last = durations.iter().map(|d| d.step).max()?;
     let curve = kaplan_meier(&durations);
     let median = curve.median().map_or(Steps::Beyond(last), Steps::At);

@@ -16,7 +16,9 @@ mod curves;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod floors;
+mod grids;
 mod lacking;
+mod measure;
 mod pairs;
 pub mod replication;
 pub mod reuse;
@@ -32,6 +34,7 @@ use seedbed_proto::result::JobPhase;
 pub use cells::{Cell, MetricId, SeedTally, Summary};
 pub use curves::{Curve, CurvePoint, Reach, Steps};
 pub use floors::Floor;
+pub use grids::Grid;
 pub use pairs::{Basis, Comparison, Family, LeftOut, Pair};
 pub use replication::Look;
 pub use select::select;
@@ -96,9 +99,23 @@ impl Analysis {
         self.selection.is_none()
     }
 
-    /// Whether there are too few seeds for a confirmatory claim.
+    /// Pairs behind each comparison that answers the question: the fewest and the
+    /// most; none without such a comparison.
+    pub fn pairs(&self) -> Option<(usize, usize)> {
+        let pairs = || self.headline().map(|c| c.pairs.len());
+        pairs().min().zip(pairs().max())
+    }
+
+    /// Whether there are too few seeds for a confirmatory claim: of those that
+    /// stand behind a comparison, not of those that were planned.
     pub fn exploratory(&self) -> bool {
-        self.seeds.len() < stats::CONFIRMATORY_FROM
+        let fewest = self.pairs().map_or(self.seeds.len(), |(fewest, _)| fewest);
+        fewest < stats::CONFIRMATORY_FROM
+    }
+
+    /// The values of the selected axis by arm and block.
+    pub fn grids(&self) -> Vec<Grid> {
+        grids::grids(&self.cells)
     }
 
     /// Number of runs, in whatever phase.
@@ -113,17 +130,12 @@ impl Analysis {
 
     /// The value of one of [`Self::block_axes`] at a block, as text.
     pub fn axis_label(&self, block: &Point, axis: &str) -> String {
-        block.get(axis).map_or_else(|| "–".to_owned(), label)
+        axis_label(block, axis)
     }
 
     /// A block in words, for captions: "frozen prefix_2, task.template T1".
     pub fn block_label(&self, block: &Point) -> String {
-        let parts: Vec<_> = self
-            .block_axes
-            .iter()
-            .map(|axis| format!("{axis} {}", self.axis_label(block, axis)))
-            .collect();
-        parts.join(", ")
+        block_label(&self.block_axes, block)
     }
 
     /// The blocks, in the sweep's order.
@@ -174,7 +186,9 @@ pub fn analyse(results: &SweepResults, compare: &Compare) -> Analysis {
         }
         None => Vec::new(),
     };
-    notes.extend(lacking::lines(&runs));
+    let block_axes = block_axes(&cells);
+    let place = |block: &Point| block_label(&block_axes, block);
+    notes.extend(grids::unequal(&grids::grids(&cells), place));
     let sealed = selection.is_none();
     let splits = verdict::Splits {
         selection: &selection_split,
@@ -184,11 +198,15 @@ pub fn analyse(results: &SweepResults, compare: &Compare) -> Analysis {
     let verdict = (!sealed)
         .then(|| verdict::judge(&runs, &cells, compare, &splits))
         .flatten();
+    if let Some(unjudged) = verdict.as_ref().and_then(|v| v.unjudged(place)) {
+        notes.push(unjudged);
+    }
+    notes.extend(lacking::lines(&runs));
     Analysis {
         name: results.name.clone(),
         compare: compare.clone(),
         phases: phases(&runs),
-        block_axes: block_axes(&cells),
+        block_axes,
         curves: curves::build(&runs, &cells, compare),
         reach: curves::reach(&runs, &cells, compare, &selection_split),
         floors: floors::build(&runs, compare, sealed),
@@ -206,6 +224,18 @@ pub fn analyse(results: &SweepResults, compare: &Compare) -> Analysis {
         confidence: compare.confidence(),
         notes,
     }
+}
+
+fn axis_label(block: &Point, axis: &str) -> String {
+    block.get(axis).map_or_else(|| "–".to_owned(), label)
+}
+
+fn block_label(axes: &[String], block: &Point) -> String {
+    let parts: Vec<_> = axes
+        .iter()
+        .map(|axis| format!("{axis} {}", axis_label(block, axis)))
+        .collect();
+    parts.join(", ")
 }
 
 /// The arms' labels, in the order in which the runs first mention them.

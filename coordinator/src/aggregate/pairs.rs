@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::cells::{Cell, MetricId, key, stream};
+use super::measure::scale;
 use super::stats::{Paired, benjamini_hochberg, holm, paired_at};
 use crate::inspection::is_mechanism;
 use crate::results::{Point, Selection, label};
@@ -219,7 +220,7 @@ fn leave_one_out(
         let cell = *here.iter().find(|c| c.chosen)?;
         let group = question.compare.group(&cell.point);
         let choice = selection.choices.iter().find(|c| c.group == group)?;
-        let taken = all_seeds(cell).into_iter().filter_map(|seed| {
+        let taken = cell.seeds.all().into_iter().filter_map(|seed| {
             let value = choice.without.get(&seed).unwrap_or(&choice.value);
             let at = here.iter().find(|c| c.value.as_ref() == Some(value))?;
             Some((seed, *values(at, &chosen.metric).get(&seed)?))
@@ -250,7 +251,7 @@ fn between(
     let mut pairs = Vec::new();
     let mut left_out = Vec::new();
     // Every seed of the sweep stands in each cell's tally, as done or as lost.
-    for seed in all_seeds(cell) {
+    for seed in cell.seeds.all() {
         match (arm.get(&seed), base.get(&seed)) {
             (Some(a), Some(b)) => pairs.push(Pair {
                 seed,
@@ -282,7 +283,7 @@ fn between(
         baseline_value: twin.value.clone(),
         metric: id.clone(),
         step: cell.summaries.get(id).map_or(0, |s| s.step),
-        result: paired_at(&differences, &stream, confidence),
+        result: paired_at(&differences, &stream, confidence, scale(&id.name)),
         pairs,
         left_out,
         family: match is_mechanism(&id.name) {
@@ -291,22 +292,6 @@ fn between(
         },
         p_adjusted: None,
     }
-}
-
-fn all_seeds(cell: &Cell) -> Vec<u64> {
-    let tally = &cell.seeds;
-    let mut seeds: Vec<u64> = tally.failed.iter().map(|f| f.0).collect();
-    for list in [
-        &tally.done,
-        &tally.cancelled,
-        &tally.unsettled,
-        &tally.duplicate,
-        &tally.absent,
-    ] {
-        seeds.extend(list);
-    }
-    seeds.sort_unstable();
-    seeds
 }
 
 fn note(c: &Comparison, notes: &mut Vec<String>) {

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use seedbed_proto::result::JobPhase;
 use serde::Serialize;
 
+use super::measure::scale;
 use super::select::{choices, final_value};
 use super::stats::paired_at;
 use super::{arms, baseline, cells::key, in_order};
@@ -126,7 +127,7 @@ fn widest(runs: &[&Run], compare: &Compare, until: &Until) -> Option<f64> {
                 .filter_map(|(seed, v)| Some(v - base.get(seed)?))
                 .collect();
             let stream = format!("look {block} {arm}");
-            let result = paired_at(&differences, &stream, compare.confidence())?;
+            let result = paired_at(&differences, &stream, compare.confidence(), scale(name))?;
             // Without spread the difference is known as well as can be.
             let half = result
                 .difference

@@ -7,12 +7,10 @@ use serde_json::Value;
 
 use super::cells::key;
 use super::in_order;
+use super::measure::less_is_better;
 use super::stats::mean;
 use crate::results::{Choice, Point, Run, Selection, SweepResults};
 use crate::sweep::Compare;
-
-/// Metrics of which less is better.
-const LESS_IS_BETTER: [&str; 3] = ["loss", "nll", "congruency_cost"];
 
 /// The selection that the runs call for; `None` while any of them is unsettled,
 /// or if none is done.
@@ -88,11 +86,7 @@ pub(super) fn choices(runs: &[&Run], compare: &Compare) -> Vec<Choice> {
             candidates[at].1.insert(seed, score);
         }
     }
-    let sign = if LESS_IS_BETTER.contains(&name.as_str()) {
-        -1.0
-    } else {
-        1.0
-    };
+    let sign = if less_is_better(&name) { -1.0 } else { 1.0 };
     groups
         .into_iter()
         .filter_map(|(group, candidates)| choose(group, &candidates, sign))

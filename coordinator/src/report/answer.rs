@@ -1,8 +1,10 @@
 //! Question and answer in plain words.
 
 use super::SEALED;
-use super::format::{count, number, p_value, sentence, signed_with_interval, with_interval, words};
-use super::tables::test_words;
+use super::format::{
+    count, number, p_value, percent, sentence, signed_with_interval, with_interval, words,
+};
+use super::tables::{tests_words, unknown};
 use crate::aggregate::stats::{CONFIRMATORY_FROM, Estimate, Paired};
 use crate::aggregate::{Analysis, Comparison, Reach};
 
@@ -60,6 +62,9 @@ pub(super) fn answer(a: &Analysis) -> Vec<String> {
         lines.extend(speed(a, &reach));
     }
     if let Some(v) = &a.verdict {
+        if let Some(unjudged) = v.unjudged(|block| a.block_label(block)) {
+            lines.push(format!("{}.", sentence(&unjudged)));
+        }
         for reason in v.reasons() {
             lines.push(format!("The verdict is open: {reason}."));
         }
@@ -67,10 +72,19 @@ pub(super) fn answer(a: &Analysis) -> Vec<String> {
     if a.exploratory() {
         lines.push(format!(
             "Exploratory: {}; a confirmatory claim needs at least {CONFIRMATORY_FROM}.",
-            count(a.seeds.len(), "seed")
+            replicates(a)
         ));
     }
     lines
+}
+
+/// What the claim rests on: "4 pairs", "as few as 4 pairs", "5 seeds".
+pub(super) fn replicates(a: &Analysis) -> String {
+    match a.pairs() {
+        None => count(a.seeds.len(), "seed"),
+        Some((fewest, most)) if fewest < most => format!("as few as {}", count(fewest, "pair")),
+        Some((fewest, _)) => count(fewest, "pair"),
+    }
 }
 
 /// How a sweep that adds seeds by itself keeps its intervals honest.
@@ -80,7 +94,7 @@ pub(super) fn looks(a: &Analysis) -> Option<String> {
     Some(format!(
         "Seeds were added {} at a time, from {} to at most {}, until half the width of the widest \
          paired interval of {} was at most {}. Each interval of a difference has confidence \
-         {:.2} %, so that the intervals at all {looks} possible looks hold at once with at least \
+         {}, so that the intervals at all {looks} possible looks hold at once with at least \
          95 % (Bonferroni over looks; Jennison and Turnbull 1989); p (Holm) is multiplied by \
          {looks}.",
         until.block,
@@ -88,7 +102,7 @@ pub(super) fn looks(a: &Analysis) -> Option<String> {
         until.max_seeds,
         until.metric,
         until.half_width,
-        100.0 * a.confidence,
+        percent(a.confidence),
     ))
 }
 
@@ -111,7 +125,7 @@ fn in_full(a: &Analysis, c: &Comparison) -> String {
         mean(&c.baseline),
         signed_with_interval(&r.difference),
         count(c.pairs.len(), "pair"),
-        test_words(c.pairs.len()),
+        tests_words([c.pairs.len()]),
         p_value(r.p),
     )
 }
@@ -149,6 +163,9 @@ fn side(c: &Comparison, r: &Paired) -> String {
             "no difference between {} and {} is shown",
             c.arm, c.baseline
         ),
+        None if r.difference.sd == Some(0.0) && r.difference.mean == 0.0 => {
+            format!("{} and {} are equal in every seed", c.arm, c.baseline)
+        }
         None => format!(
             "{} and {} differ by the same in every seed",
             c.arm, c.baseline
@@ -171,12 +188,11 @@ fn speed(a: &Analysis, reach: &[&Reach]) -> Option<String> {
     let passed = reach.iter().filter(|r| r.reached.hits > 0);
     let threshold = passed.map(|r| r.threshold).max_by(f64::total_cmp)?;
     let arms = reach.iter().filter(|r| r.threshold == threshold).map(|r| {
+        let of = count(r.reached.of, "seed");
+        let unknown: String = unknown(r).iter().map(|u| format!(", {u}")).collect();
         format!(
-            "{} {} ({} of {})",
-            r.arm,
-            r.median,
-            r.reached.hits,
-            count(r.reached.of, "seed")
+            "{} {} ({} of {of}{unknown})",
+            r.arm, r.median, r.reached.hits
         )
     });
     Some(format!(

@@ -46,6 +46,13 @@ pub(super) fn signed_with_interval(e: &Estimate) -> String {
     }
 }
 
+/// A confidence: `95 %`, `98.75 %`.
+pub(super) fn percent(share: f64) -> String {
+    let text = format!("{:.2}", 100.0 * share);
+    let short = text.trim_end_matches('0').trim_end_matches('.');
+    format!("{short} %")
+}
+
 /// `.031`, `<.001`.
 pub(super) fn p_value(p: f64) -> String {
     if p < 0.0005 {
@@ -105,5 +112,7 @@ mod tests {
         assert_eq!(signed(0.5), "+.500");
         assert_eq!(signed(-0.5), "−.500");
         assert_eq!(p_value(1e-9), "<.001");
+        let levels = [0.95, 1.0 - 0.05 / 4.0, 1.0 - 0.05 / 3.0, 0.9].map(percent);
+        assert_eq!(levels, ["95 %", "98.75 %", "98.33 %", "90 %"]);
     }
 }

@@ -34,9 +34,9 @@ pub(super) fn html(a: &Analysis, results: &SweepResults) -> String {
                     div.answer {
                         @if a.exploratory() { span.badge { "exploratory" } }
                         @if a.sealed() { span.badge { "sealed" } }
-                        @if let Some(v) = &a.verdict {
+                        @if let (Some(v), Some(title)) = (&a.verdict, tables::verdict_title(a)) {
                             p.verdict.undetermined[v.outcome == Outcome::Undetermined] {
-                                "Verdict: " b { (v.outcome.words()) }
+                                (title) ": " b { (v.outcome.words()) }
                             }
                         }
                         @for line in answer::answer(a) { p { (line) } }
@@ -227,8 +227,8 @@ fn method(a: &Analysis) -> Markup {
             }
             li {
                 "g_z is Hedges' standardised mean of the differences, P(improve) the share of "
-                "seeds in which the arm is above its twin (ties count half). Without any spread "
-                "g_z and t are NA."
+                "seeds in which the arm does better than its twin: above it, or below where less "
+                "is better (ties count half). Without any spread g_z and t are NA."
             }
             @if let Some(select) = &a.compare.select {
                 li {

@@ -8,8 +8,8 @@ use crate::results::SweepResults;
 /// The report as Markdown.
 pub(super) fn markdown(a: &Analysis, results: &SweepResults) -> String {
     let mut text = format!("# {}\n\n**{}**\n\n", a.name, answer::question(a));
-    if let Some(v) = &a.verdict {
-        text.push_str(&format!("- Verdict: **{}**\n", v.outcome.words()));
+    if let (Some(v), Some(title)) = (&a.verdict, tables::verdict_title(a)) {
+        text.push_str(&format!("- {title}: **{}**\n", v.outcome.words()));
     }
     for line in answer::answer(a) {
         text.push_str(&format!("- {line}\n"));

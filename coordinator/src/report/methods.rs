@@ -3,10 +3,10 @@
 use seedbed_proto::result::JobPhase;
 
 use super::answer;
-use super::format::{count, words};
-use super::tables::{method_words, test_words};
-use crate::aggregate::Analysis;
-use crate::results::{SweepResults, label};
+use super::format::{count, sentence, words};
+use super::tables::{compared, methods_words, replicates, tests_words};
+use crate::aggregate::{Analysis, Grid};
+use crate::results::SweepResults;
 
 /// The paragraph, in lines of at most 80 columns.
 pub(super) fn methods(a: &Analysis, results: &SweepResults) -> String {
@@ -44,14 +44,18 @@ fn sentences(a: &Analysis, results: &SweepResults) -> Vec<String> {
     if let Some(select) = &a.compare.select {
         all.push(selection(a, select));
     }
-    let pairs = a.headline().map(|c| c.pairs.len()).max().unwrap_or(n);
+    let behind = replicates(
+        &a.cells,
+        std::slice::from_ref(&a.headline_split),
+        &a.primary,
+    );
     all.push(format!(
         "We report means over seeds with intervals ({}); arms were compared within seeds, by the \
          mean paired difference with its interval ({}) and a two-sided {}, and effect sizes are \
          Hedges' g_z.",
-        method_words(n),
-        method_words(pairs),
-        test_words(pairs)
+        methods_words(behind),
+        methods_words(compared(a)),
+        tests_words(compared(a))
     ));
     all.push(format!(
         "P values were adjusted by Holm's method over the {} on the {} split, and by Benjamini \
@@ -61,18 +65,25 @@ fn sentences(a: &Analysis, results: &SweepResults) -> Vec<String> {
     ));
     all.extend(answer::looks(a));
     if let Some(v) = &a.verdict {
+        let place = match a.blocks().as_slice() {
+            [_] => String::new(),
+            _ => format!(" ({})", a.block_label(&v.block)),
+        };
         all.push(format!(
             "Reuse of pretrained computation was judged by three conditions fixed beforehand \
              (rising reuse in late layers, more so than in the twin from scratch, and more harm \
              from re-initialising the last third of blocks than the first), at the final step and \
-             at .95 validation accuracy, with a joint bootstrap over seeds; the outcome is: {}.",
+             at .95 validation accuracy{place}, with a joint bootstrap over seeds; the outcome is: {}.",
             v.outcome.words()
         ));
+        if let Some(unjudged) = v.unjudged(|block| a.block_label(block)) {
+            all.push(format!("{}.", sentence(&unjudged)));
+        }
     }
     if a.exploratory() {
         all.push(format!(
             "With {} the results are exploratory.",
-            count(n, "seed")
+            answer::replicates(a)
         ));
     }
     all
@@ -103,31 +114,36 @@ fn runs(a: &Analysis, results: &SweepResults) -> String {
 }
 
 fn selection(a: &Analysis, select: &crate::sweep::Select) -> String {
-    let mut grid: Vec<String> = Vec::new();
-    for cell in &a.cells {
-        if let Some(value) = &cell.value
-            && !grid.contains(&label(value))
-        {
-            grid.push(label(value));
-        }
-    }
+    let grids = a.grids();
     let at_edge = a.cells.iter().filter(|c| c.at_edge).count();
     let edge = if at_edge > 0 {
-        format!(" {at_edge} of the choices lie at an end of the grid.")
+        format!(" {at_edge} of the choices lie at an end of their grid.")
     } else {
         String::new()
     };
-    if let [only] = grid.as_slice() {
-        return format!("The {} was {only} throughout.", words(&select.axis));
-    }
-    let grid: Vec<&str> = grid.iter().map(String::as_str).collect();
-    format!(
-        "The {} was chosen from {} for each arm and configuration by the mean of {} over seeds, \
+    let values = |g: &Grid| list(&g.values.iter().map(String::as_str).collect::<Vec<_>>());
+    let differ = grids.iter().any(|g| !g.equals(&grids[0]));
+    let from = match grids.first() {
+        Some(first) if !differ => match first.values.as_slice() {
+            [only] => return format!("The {} was {only} throughout.", words(&select.axis)),
+            _ => format!("from {} ", values(first)),
+        },
+        _ => String::new(),
+    };
+    let mut text = format!(
+        "The {} was chosen {from}for each arm and configuration by the mean of {} over seeds, \
          before any test result was read.{edge}",
         words(&select.axis),
-        list(&grid),
         select.by
-    )
+    );
+    if differ {
+        let each: Vec<String> = grids
+            .iter()
+            .map(|g| format!("{} ({}): {}", g.arm, a.block_label(&g.block), values(g)))
+            .collect();
+        text.push_str(&format!(" The grids differ: {}.", each.join("; ")));
+    }
+    text
 }
 
 /// "0 to 9", or each of them.

@@ -1,15 +1,19 @@
 //! The tables of an analysis.
 
 mod inference;
+mod words;
 
-pub(super) use inference::{equivalence, leave_one_out, looks, reuse, verdict};
+pub(super) use inference::{equivalence, leave_one_out, looks, reuse, verdict, verdict_title};
+pub(super) use words::{
+    beyond_words, compared, method_words, methods_words, n_words, replicates, tests_words,
+};
 
 use super::SEALED;
 use super::format::{
-    number, or_na, p_value, sentence, signed, signed_with_interval, with_interval, words,
+    number, or_na, p_value, percent, sentence, signed, signed_with_interval, with_interval, words,
 };
 use super::table::Table;
-use crate::aggregate::stats::{self, Method};
+use crate::aggregate::stats;
 use crate::aggregate::{Analysis, Cell, Comparison, Reach, Steps};
 use crate::results::Point;
 
@@ -120,17 +124,45 @@ pub(super) fn reach(a: &Analysis) -> Table {
                 row.push(number(r.threshold));
                 row.push(median(r));
                 row.push(format!("{}/{}", r.reached.hits, r.reached.of));
-                let steps: Vec<_> = r.by_seed.iter().map(|(_, s)| Steps::to_string(s)).collect();
-                row.push(steps.join(" "));
+                row.push(each_seed(r));
                 row
             });
         table.section(rows.collect());
     }
     table.note(
-        "Seeds in ascending order. >T: not passed up to the last evaluation, at step T. Median: \
-         Kaplan and Meier's, such seeds counting as later than T; its 95 % interval: Brookmeyer \
-         and Crowley's, –: open.",
+        "Reached by: of the seeds that were planned. Each seed: step. >T: not passed up to the \
+         last evaluation, at step T, or ended before it by a loss that was not finite. Median: \
+         Kaplan and Meier's, such seeds counting as later than T, those without a step left out; \
+         its 95 % interval: Brookmeyer and Crowley's, –: open.",
     )
+}
+
+/// "1: 180, 2: >300, 3: failed".
+fn each_seed(r: &Reach) -> String {
+    let why = |seed: u64| {
+        let found = r.unknown.iter().find(|u| u.0 == seed);
+        found.map_or("NA", |u| u.1).to_owned()
+    };
+    let each = r.by_seed.iter().map(|(seed, steps)| {
+        let steps = steps.as_ref().map(Steps::to_string);
+        format!("{seed}: {}", steps.unwrap_or_else(|| why(*seed)))
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// Seeds of which no step is known, by reason: "1 failed", "2 not finished".
+pub(super) fn unknown(r: &Reach) -> Vec<String> {
+    let mut reasons: Vec<(&str, usize)> = Vec::new();
+    for (_, why) in &r.unknown {
+        match reasons.iter_mut().find(|known| known.0 == *why) {
+            Some(known) => known.1 += 1,
+            None => reasons.push((why, 1)),
+        }
+    }
+    reasons
+        .iter()
+        .map(|(why, n)| format!("{n} {why}"))
+        .collect()
 }
 
 /// "160 [120, –]".
@@ -167,7 +199,7 @@ pub(super) fn seeds(a: &Analysis, block: &Point) -> Table {
         let mut row = vec![seed.to_string()];
         row.extend(cells.iter().zip(&summaries).map(|(cell, summary)| {
             let value = summary.and_then(|s| s.values.iter().find(|v| v.0 == *seed));
-            value.map_or_else(|| why_not(cell, *seed), |v| number(v.1))
+            value.map_or_else(|| cell.seeds.why_not(*seed).to_owned(), |v| number(v.1))
         }));
         row
     });
@@ -214,32 +246,6 @@ pub(super) fn success(a: &Analysis) -> Table {
     });
     table.section(rows.collect());
     table.note("Success rate with its Wilson interval.")
-}
-
-/// "Student's t", for captions; by n where cells differ in it.
-pub(super) fn method_words(n: usize) -> &'static str {
-    if n >= stats::BOOTSTRAP_FROM {
-        Method::Bca.words()
-    } else {
-        Method::StudentT.words()
-    }
-}
-
-/// "n = 6", "n = 4 to 6": the replicates behind the numbers of a figure.
-pub(super) fn n_words(n: impl Iterator<Item = usize> + Clone) -> String {
-    match (n.clone().min(), n.max()) {
-        (Some(least), Some(most)) if least < most => format!("n = {least} to {most}"),
-        (_, most) => format!("n = {}", most.unwrap_or(0)),
-    }
-}
-
-/// "exact sign-flip test", for captions.
-pub(super) fn test_words(n: usize) -> &'static str {
-    if n >= stats::BOOTSTRAP_FROM {
-        "sign-flip test, 10,000 draws"
-    } else {
-        "exact sign-flip test"
-    }
 }
 
 pub(super) fn with_block_axes(mut table: Table, a: &Analysis) -> Table {
@@ -401,9 +407,11 @@ fn surface_note(a: &Analysis) -> String {
             a.headline_split
         ));
     }
+    let splits = shown_splits(a);
     note.push_str(&format!(
-        "n: seeds behind the mean of those planned. Interval: {}.",
-        method_words(a.seeds.len())
+        "n: seeds behind the mean of those planned. Interval: {}.{}",
+        methods_words(replicates(&a.cells, &splits, &a.primary)),
+        beyond_words(&a.cells, &splits, &a.primary)
     ));
     let marked = a.cells.iter().any(|c| value(a, c).contains(CHOSEN));
     if let Some(select) = &a.compare.select {
@@ -427,35 +435,17 @@ fn surface_note(a: &Analysis) -> String {
 }
 
 fn difference_note(a: &Analysis) -> String {
-    let n = a.headline().map(|c| c.pairs.len()).max().unwrap_or(0);
     let mut note = format!(
-        "Paired by seed. Interval: {}; p: {}, two-sided; Holm within this table.",
-        method_words(n),
-        test_words(n)
+        "Paired by seed. Interval: {}, {}; p: {}, two-sided; Holm within this table.",
+        percent(a.confidence),
+        methods_words(compared(a)),
+        tests_words(compared(a))
     );
     if a.exploratory() {
         note.push_str(&format!(
-            " Exploratory: fewer than {} seeds.",
+            " Exploratory: fewer than {} pairs.",
             stats::CONFIRMATORY_FROM
         ));
     }
     note
-}
-
-fn why_not(cell: &Cell, seed: u64) -> String {
-    let t = &cell.seeds;
-    if t.failed.iter().any(|f| f.0 == seed) {
-        "failed"
-    } else if t.cancelled.contains(&seed) {
-        "cancelled"
-    } else if t.unsettled.contains(&seed) {
-        "not finished"
-    } else if t.duplicate.contains(&seed) {
-        "duplicate"
-    } else if t.absent.contains(&seed) {
-        "not planned"
-    } else {
-        "NA"
-    }
-    .to_owned()
 }

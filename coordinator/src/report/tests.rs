@@ -1,6 +1,7 @@
 //! Golden tables, equal bytes, and files that appear all at once.
 
 mod inspected;
+mod stated;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -218,6 +219,22 @@ fn other_files_stay_and_old_results_go() {
             .starts_with('.')
     });
     assert_eq!(hidden.count(), 0);
+}
+
+#[test]
+fn files_of_an_earlier_report_that_this_one_lacks_are_removed() {
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("out");
+    fs::create_dir_all(out.join("figures")).unwrap();
+    for old in ["verdict.json", "figures/reuse.svg", "figures/mine.txt"] {
+        fs::write(out.join(old), "old").unwrap();
+    }
+    let results = Fixture::default().selected();
+    write(&analysed(&results), &results, &out).unwrap();
+    assert!(!out.join("verdict.json").exists());
+    assert!(!out.join("figures/reuse.svg").exists());
+    assert!(out.join("figures/mine.txt").exists());
+    assert!(out.join("metrics.csv").exists());
 }
 
 #[test]

@@ -119,12 +119,13 @@ pub(super) fn comparisons(results: &SweepResults, a: &Analysis, to: impl Write) 
             "equivalence_margin",
             "p_no_loss",
             "p_equivalent",
+            "confidence",
         ]
         .map(own),
     );
     out.write_record(&head)?;
     for c in &a.comparisons {
-        out.write_record(comparison_row(&axes, c))?;
+        out.write_record(comparison_row(&axes, c, a.confidence))?;
     }
     out.flush()?;
     Ok(())
@@ -220,7 +221,7 @@ fn curve_columns(axes: &Axes, curve: &Curve) -> Vec<String> {
     row
 }
 
-fn comparison_row(axes: &Axes, c: &Comparison) -> Vec<String> {
+fn comparison_row(axes: &Axes, c: &Comparison, confidence: f64) -> Vec<String> {
     let mut row = vec![c.arm.clone(), c.baseline.clone(), Axes::frozen(&c.block)];
     row.extend(axes.others.iter().map(|axis| axes.other(&c.block, axis)));
     row.push(own(c.basis.name()));
@@ -252,6 +253,7 @@ fn comparison_row(axes: &Axes, c: &Comparison) -> Vec<String> {
         maybe(equivalence.map(|e| e.margin)),
         maybe(equivalence.map(|e| e.p_lower)),
         maybe(equivalence.map(|e| e.p())),
+        maybe(r.and_then(|r| r.difference.interval).map(|_| confidence)),
     ]);
     row
 }

@@ -26,8 +26,9 @@ pub struct ReportError {
 /// Writes every result file into the folder `out`, which is made if need be.
 ///
 /// The files are made complete in a hidden folder first and then renamed into
-/// place, `report.html` last: a reader who sees it sees all of them. Other files
-/// in `out` are left alone.
+/// place, `report.html` last: a reader who sees it sees all of them. Files of an
+/// earlier report that this one does not have are removed, other files in `out` are
+/// left alone.
 ///
 /// # Errors
 /// If the folder can't be made or written to. Nothing half-written is left, and
@@ -72,6 +73,7 @@ pub fn write(a: &Analysis, results: &SweepResults, out: &Path) -> Result<(), Rep
         let figures = out.join(FIGURES);
         fs::create_dir_all(&figures).map_err(name(&figures))?;
         remove_old_figures(&figures, &contents).map_err(name(&figures))?;
+        remove_old_files(out, &contents).map_err(name(out))?;
         for (file, _) in &contents {
             let target = out.join(file);
             fs::rename(staging.path().join(file), &target).map_err(name(&target))?;
@@ -103,9 +105,29 @@ fn remove_old_figures(folder: &Path, contents: &[(String, Content)]) -> io::Resu
     Ok(())
 }
 
+/// The same of the files that not every report has: those of this one would be
+/// read beside an earlier verdict, or earlier numbers.
+fn remove_old_files(out: &Path, contents: &[(String, Content)]) -> io::Result<()> {
+    let all = FILES.iter().map(|f| f.0).chain([VERDICT]);
+    for file in all.filter(|file| contents.iter().all(|c| c.0 != *file)) {
+        let path = out.join(file);
+        // A folder of that name is somebody else's.
+        if path.symlink_metadata().is_ok_and(|m| !m.is_dir()) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Beyond so many metrics there is no `metrics.csv`: as text they would take
 /// hundreds of MB, and what opens that opens Parquet.
 const CSV_ROWS_MAX: usize = 1_000_000;
+
+/// Every number as text.
+const METRICS: &str = "metrics.csv";
+
+/// The verdict, of sweeps that ask for one.
+const VERDICT: &str = "verdict.json";
 
 /// The folder of the figures.
 const FIGURES: &str = "figures";
@@ -128,10 +150,10 @@ fn contents(a: &Analysis, results: &SweepResults) -> Vec<(String, Content)> {
             serde_json::to_writer_pretty(&mut *to, &a.verdict)?;
             to.write_all(b"\n")
         };
-        all.push(("verdict.json".to_owned(), Box::new(content)));
+        all.push((VERDICT.to_owned(), Box::new(content)));
     }
     let rows: usize = results.runs.iter().map(|run| run.metrics.len()).sum();
-    let small = |file: &str| file != "metrics.csv" || rows <= CSV_ROWS_MAX;
+    let small = |file: &str| file != METRICS || rows <= CSV_ROWS_MAX;
     let named = FILES
         .into_iter()
         .filter(|f| small(f.0))
@@ -151,7 +173,7 @@ const FILES: [(&str, Filling); 14] = [
     ("runs.parquet", |a, r, to| {
         columnar::runs_table(r, a, to).map_err(io::Error::other)
     }),
-    ("metrics.csv", |a, r, to| {
+    (METRICS, |a, r, to| {
         tidy::metrics(r, a, to).map_err(io::Error::other)
     }),
     ("metrics.parquet", |a, r, to| {

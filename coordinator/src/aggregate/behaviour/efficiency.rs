@@ -41,7 +41,8 @@ pub struct Efficiency<'a> {
     /// Size with the cell there, ascending; online last.
     pub sizes: Vec<(TrainSet, &'a Cell)>,
     /// Smallest size at which a seed reached [`EFFICIENT`], by seed, ascending;
-    /// none if it did at no size.
+    /// none if it did at no size. Seeds that were lost at a size, but for those that
+    /// diverged there, are left out.
     pub by_seed: Vec<(u64, Option<TrainSet>)>,
 }
 
@@ -101,24 +102,28 @@ pub fn efficiency(a: &Analysis) -> Vec<Efficiency<'_>> {
     all
 }
 
-/// By seed that has a value at every size, the smallest one at which it was good
-/// enough.
+/// By seed of which something is known at every size, the smallest one at which it
+/// was good enough. A run that ended in a loss that was not finite was not.
 fn needed(e: &Efficiency<'_>, a: &Analysis) -> Vec<(u64, Option<TrainSet>)> {
-    let curve = e.curve(a);
-    let value = |summary: &Summary, seed: u64| {
-        let found = summary.values.iter().find(|v| v.0 == seed);
-        found.map(|v| v.1)
+    let enough = |cell: &Cell, seed: u64| {
+        let summary = cell.summary(&a.headline_split, a.measure_of(&cell.block));
+        let values = summary.into_iter().flat_map(|s| &s.values);
+        let value = values.into_iter().find(|v| v.0 == seed).map(|v| v.1);
+        let reached = value.map(|v| v >= EFFICIENT);
+        reached.or(cell.seeds.diverged(seed).then_some(false))
     };
-    let complete = |seed: &&u64| curve.iter().all(|(_, s)| value(s, **seed).is_some());
-    a.seeds
-        .iter()
-        .filter(complete)
-        .map(|&seed| {
-            let enough =
-                |(_, s): &&(TrainSet, &Summary)| value(s, seed).is_some_and(|v| v >= EFFICIENT);
-            (seed, curve.iter().find(enough).map(|(n, _)| *n))
-        })
-        .collect()
+    // A size of which no seed says anything, as one that is still under way, is none.
+    let said = |cell: &Cell| a.seeds.iter().any(|seed| enough(cell, *seed).is_some());
+    let sizes: Vec<&(TrainSet, &Cell)> = e.sizes.iter().filter(|(_, c)| said(c)).collect();
+    let of_seed = |seed: u64| {
+        let each = sizes
+            .iter()
+            .map(|(n, cell)| Some((*n, enough(cell, seed)?)));
+        let each: Vec<(TrainSet, bool)> = each.collect::<Option<_>>()?;
+        let first = each.iter().find(|(_, enough)| *enough);
+        Some((seed, first.map(|f| f.0)))
+    };
+    a.seeds.iter().filter_map(|seed| of_seed(*seed)).collect()
 }
 
 /// As it stands in the sweep file: `online` or a number.

@@ -1,11 +1,11 @@
 //! Splits, psychometric curves and sample efficiency of made-up sweeps.
 
-use seedbed_proto::result::Metric;
+use seedbed_proto::result::{FailureReason, Metric};
 use serde_json::json;
 
 use super::*;
 use crate::aggregate::analyse;
-use crate::aggregate::fixture::{Fixture, unseal};
+use crate::aggregate::fixture::{Fixture, fail, unseal};
 use crate::results::SweepResults;
 use crate::sweep::Compare;
 
@@ -130,6 +130,29 @@ fn efficiency_runs_over_sizes_with_online_last() {
     // Scratch never gets there.
     assert_eq!(all[1].by_seed, [(1, None), (2, None), (3, None)]);
     assert_eq!(all[1].median(), None);
+}
+
+#[test]
+fn a_seed_that_diverged_at_a_size_was_not_good_enough_there() {
+    let sizes = [json!("online"), json!(720)];
+    let values = [[0.99, 0.95, 0.97], [0.95, 0.91, 0.5]];
+    let mut results = sized(&sizes, &values);
+    let mut lose = |seed: u64, reason| {
+        let of = |r: &&mut crate::results::Run| {
+            r.point["init"] == json!("pretrained")
+                && r.point["seed"] == json!(seed)
+                && r.point[TRAIN_SET] == json!(720)
+        };
+        fail(results.runs.iter_mut().find(of).unwrap(), reason);
+    };
+    lose(1, FailureReason::NonFinite);
+    lose(2, FailureReason::OutOfMemory);
+    let a = analysed(&results);
+    // Of the second nothing is known.
+    assert_eq!(
+        efficiency(&a)[0].by_seed,
+        [(1, Some(TrainSet::Online)), (3, Some(TrainSet::Online))]
+    );
 }
 
 #[test]

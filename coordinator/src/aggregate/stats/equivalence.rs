@@ -7,7 +7,8 @@ use super::{mean, sd};
 /// A difference of two points of accuracy or less is no loss.
 pub const MARGIN: f64 = 0.02;
 
-/// Whether a mean difference lies within ± a margin.
+/// Whether a mean difference lies within ± a margin; differences are taken so that
+/// a positive one is a gain.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Equivalence {
     /// The margin.

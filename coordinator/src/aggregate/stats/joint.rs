@@ -24,19 +24,13 @@ pub struct JointEstimate {
     pub n: usize,
     /// The quantity on the replicates as they are.
     pub value: f64,
-    /// Standard deviation over resamples, times √(n/(n−1)).
+    /// Standard deviation over resamples, times √(n/(n−1)): zero where all of them
+    /// are equal, none where too many leave the quantity undefined.
     pub se: Option<f64>,
-    /// Its interval, of the confidence that was asked for.
+    /// Its interval, of the confidence that was asked for; none without spread.
     pub interval: Option<(f64, f64)>,
     /// How the interval is made at this n.
     pub method: Method,
-}
-
-impl JointEstimate {
-    /// Whether the interval lies above zero.
-    pub fn is_positive(&self) -> bool {
-        self.interval.is_some_and(|(low, _)| low > 0.0)
-    }
 }
 
 /// The quantities that `statistic` makes of a list of replicates (their indices,
@@ -116,11 +110,14 @@ fn one(
         return estimate;
     }
     let shrunk = n as f64 / (n as f64 - 1.0);
-    let Some(spread) = sd(&drawn).filter(|s| *s > 0.0) else {
+    let Some(spread) = sd(&drawn) else {
         return estimate;
     };
     let se = spread * shrunk.sqrt();
     estimate.se = Some(se);
+    if se == 0.0 {
+        return estimate;
+    }
     estimate.interval = match method {
         Method::JointBca => {
             drawn.sort_unstable_by(f64::total_cmp);
@@ -173,8 +170,9 @@ mod tests {
             [f64::NAN, if first > 0 { 1.0 } else { f64::NAN }, 1.0]
         });
         assert_eq!(never, None);
-        assert_eq!(often.unwrap().interval, None);
-        assert_eq!(fixed.unwrap().interval, None, "no spread, no interval");
+        let (often, fixed) = (often.unwrap(), fixed.unwrap());
+        assert_eq!((often.se, often.interval), (None, None));
+        assert_eq!((fixed.se, fixed.interval), (Some(0.0), None), "no spread");
         let [alone] = joint(1, "test", CONFIDENCE, |_| [0.4]);
         assert_eq!((alone.unwrap().value, alone.unwrap().interval), (0.4, None));
     }

@@ -22,7 +22,7 @@ pub use equivalence::{Equivalence, tost};
 pub use joint::{JointEstimate, joint};
 pub use maxt::{Position, max_t};
 pub use multiplicity::{benjamini_hochberg, holm};
-pub use paired::{Paired, paired, paired_at};
+pub use paired::{Paired, Scale, paired, paired_at};
 pub use proportion::{Proportion, wilson};
 pub use summary::{Estimate, Method, estimate, estimate_at, interquartile_mean, mean, median, sd};
 pub use survival::{Survival, kaplan_meier};

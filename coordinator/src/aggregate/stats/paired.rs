@@ -2,7 +2,26 @@
 
 use statrs::function::gamma::ln_gamma;
 
+use super::equivalence::MARGIN;
 use super::{CONFIDENCE, Equivalence, Estimate, estimate_at, mean, sd, signflip, tost};
+
+/// What is known of the measure whose differences are taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scale {
+    /// A network is better for less of it: losses, costs.
+    pub less_is_better: bool,
+    /// A difference of so much or less counts for nothing; none where no such
+    /// margin was fixed beforehand.
+    pub margin: Option<f64>,
+}
+
+impl Scale {
+    /// An accuracy: more is better, and two points or less are no loss.
+    pub const ACCURACY: Self = Self {
+        less_is_better: false,
+        margin: Some(MARGIN),
+    };
+}
 
 /// What the differences within pairs say.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,27 +35,37 @@ pub struct Paired {
     /// Hedges' g_z: mean over standard deviation of the differences, corrected
     /// for small n; none without spread or below three pairs.
     pub g_z: Option<f64>,
-    /// Share of pairs in which the first is greater, ties counted half.
+    /// Share of pairs in which the first is better, ties counted half: greater, or
+    /// less where less is better.
     pub p_improve: f64,
-    /// Whether the difference lies within two points; none without spread.
+    /// Whether the difference lies within the margin; none without spread, or
+    /// without a margin.
     pub equivalence: Option<Equivalence>,
 }
 
-/// Compares by the differences (first − second) of each pair; `None` below two
-/// pairs.
+/// Compares accuracies by the differences (first − second) of each pair; `None`
+/// below two pairs.
 pub fn paired(differences: &[f64], stream: &str) -> Option<Paired> {
-    paired_at(differences, stream, CONFIDENCE)
+    paired_at(differences, stream, CONFIDENCE, Scale::ACCURACY)
 }
 
-/// The same with an interval of another confidence.
-pub fn paired_at(differences: &[f64], stream: &str, confidence: f64) -> Option<Paired> {
+/// The same of any measure, with an interval of another confidence.
+pub fn paired_at(
+    differences: &[f64],
+    stream: &str,
+    confidence: f64,
+    scale: Scale,
+) -> Option<Paired> {
     if differences.len() < 2 {
         return None;
     }
     let n = differences.len() as f64;
     let centre = mean(differences)?;
     let spread = sd(differences).filter(|s| *s > 0.0);
-    let wins: f64 = differences
+    // Towards the better side; the difference itself keeps its sign.
+    let sign = if scale.less_is_better { -1.0 } else { 1.0 };
+    let gains: Vec<f64> = differences.iter().map(|d| sign * d).collect();
+    let wins: f64 = gains
         .iter()
         .map(|d| match d.partial_cmp(&0.0) {
             Some(std::cmp::Ordering::Greater) => 1.0,
@@ -52,7 +81,7 @@ pub fn paired_at(differences: &[f64], stream: &str, confidence: f64) -> Option<P
             .zip(small_sample_correction(n - 1.0))
             .map(|(s, j)| j * centre / s),
         p_improve: wins / n,
-        equivalence: tost(differences, super::equivalence::MARGIN),
+        equivalence: scale.margin.and_then(|margin| tost(&gains, margin)),
     })
 }
 
@@ -106,6 +135,29 @@ mod tests {
                 1.0,
             ],
         );
+    }
+
+    #[test]
+    fn where_less_is_better_a_decrease_is_the_gain() {
+        let d = [-0.31, 0.02, -0.18, -0.4, -0.05, -0.22];
+        let at = |less_is_better, margin| {
+            let scale = Scale {
+                less_is_better,
+                margin,
+            };
+            paired_at(&d, "", CONFIDENCE, scale).unwrap()
+        };
+        let (more, less) = (at(false, Some(0.02)), at(true, Some(0.02)));
+        assert!((more.p_improve - 1.0 / 6.0).abs() < 1e-12);
+        assert!((less.p_improve - 5.0 / 6.0).abs() < 1e-12);
+        // What is said of the difference itself has no better side.
+        assert_eq!((more.t, more.g_z, more.p), (less.t, less.g_z, less.p));
+        assert_eq!(more.difference, less.difference);
+        let (more, less) = (more.equivalence.unwrap(), less.equivalence.unwrap());
+        assert!(more.p_lower > 0.95 && less.p_lower < 0.05);
+        assert!((more.p_lower - less.p_upper).abs() < 1e-12);
+        assert!((more.p() - less.p()).abs() < 1e-12);
+        assert_eq!(at(true, None).equivalence, None);
     }
 
     #[test]

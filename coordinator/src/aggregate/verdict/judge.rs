@@ -8,6 +8,7 @@ use super::{
 };
 use crate::aggregate::cells::{Cell, MetricId, key};
 use crate::aggregate::curves::{ByCell, by_cell, done};
+use crate::aggregate::measure::scale;
 use crate::aggregate::reuse::{late_minus_early, reuse, third};
 use crate::aggregate::stats::{JointEstimate, estimate, joint, paired_at};
 use crate::results::{Point, Run};
@@ -50,10 +51,15 @@ pub(in crate::aggregate) fn judge(
         };
         inspected || (redone("first") && redone("last"))
     };
-    let block = cells
-        .iter()
-        .map(|c| &c.block)
-        .find(|b| meets(b) && asked(b))?;
+    let mut blocks: Vec<&Point> = Vec::new();
+    for cell in cells {
+        if !blocks.contains(&&cell.block) {
+            blocks.push(&cell.block);
+        }
+    }
+    blocks.retain(|b| meets(b) && asked(b));
+    let (block, others) = blocks.split_first()?;
+    let block = *block;
     let scene = Scene {
         runs: &runs,
         fine_tuned: of(block, FINE_TUNED)?,
@@ -66,7 +72,8 @@ pub(in crate::aggregate) fn judge(
         confidence: compare.confidence(),
     };
     let judgements = [When::Final, When::Matched].map(|when| scene.judgement(when));
-    Some(Verdict::of(block.clone(), judgements))
+    let others = others.iter().map(|b| (*b).clone()).collect();
+    Some(Verdict::of(block.clone(), others, judgements))
 }
 
 struct Scene<'a> {
@@ -121,7 +128,8 @@ impl Scene<'_> {
         let [got] = joint(n, &stream, self.confidence, |seeds| {
             [late_minus_early(&reuse(&ft.reversion, &ft.ablation, seeds))]
         });
-        finish(name, got, n, ft.left_out.clone())
+        let equal = "L(U) is 0, with or without any of the seeds";
+        self.finish(name, got, n, ft.left_out.clone(), equal)
     }
 
     fn more_than_scratch(&self, ft: &Layers, sc: &Layers, depth: usize) -> Condition {
@@ -146,7 +154,8 @@ impl Scene<'_> {
             let of = |l: &Layers| late_minus_early(&reuse(&l.reversion, &l.ablation, seeds));
             [of(&ft) - of(&sc)]
         });
-        finish(name, got, n, left_out)
+        let equal = "L(U) is equal in both, with or without any of the seeds";
+        self.finish(name, got, n, left_out, equal)
     }
 
     fn late_blocks_matter(&self, when: When, depth: usize) -> Condition {
@@ -202,12 +211,19 @@ impl Scene<'_> {
         }
         let n = differences.len();
         let stream = format!("reinit {when:?} {}", key(&self.fine_tuned.block));
-        let result = paired_at(&differences, &stream, self.confidence);
+        let result = paired_at(&differences, &stream, self.confidence, scale(&id.name));
         match result.map(|r| r.difference) {
             Some(d) if d.interval.is_some() => {
                 let interval = d.interval.unwrap_or_default();
-                Condition::judged(name, (d.mean, interval), n, d.method, left_out)
+                let judged = (d.mean, interval, self.confidence);
+                Condition::judged(name, judged, n, d.method, left_out)
             }
+            Some(d) if d.sd == Some(0.0) && d.mean == 0.0 => Condition::equal(
+                name,
+                n,
+                left_out,
+                "the re-initialised arms are equal in every seed".to_owned(),
+            ),
             Some(d) => Condition::open(
                 name,
                 Some(d.mean),
@@ -253,26 +269,35 @@ impl Scene<'_> {
     fn by_seed<'s>(&'s self, cell: &'s Cell) -> BTreeMap<u64, &'s Run> {
         done(self.runs, cell).collect()
     }
-}
 
-fn finish(
-    name: (&'static str, String),
-    got: Option<JointEstimate>,
-    n: usize,
-    left_out: Vec<Unused>,
-) -> Condition {
-    match got {
-        Some(e) if e.interval.is_some() => {
-            let interval = e.interval.unwrap_or_default();
-            Condition::judged(name, (e.value, interval), n, e.method, left_out)
-        }
-        Some(e) => {
-            let reason = "reuse has no interval: no spread, or not defined in too many resamples";
-            Condition::open(name, Some(e.value), n, left_out, reason.to_owned())
-        }
-        None => {
-            let reason = "reuse is not defined on these seeds";
-            Condition::open(name, None, n, left_out, reason.to_owned())
+    /// The condition from its estimate; `equal` says what it means that it is zero
+    /// in every resample.
+    fn finish(
+        &self,
+        name: (&'static str, String),
+        got: Option<JointEstimate>,
+        n: usize,
+        left_out: Vec<Unused>,
+        equal: &str,
+    ) -> Condition {
+        match got {
+            Some(e) if e.interval.is_some() => {
+                let interval = e.interval.unwrap_or_default();
+                let judged = (e.value, interval, self.confidence);
+                Condition::judged(name, judged, n, e.method, left_out)
+            }
+            Some(e) if e.se == Some(0.0) && e.value == 0.0 => {
+                Condition::equal(name, n, left_out, equal.to_owned())
+            }
+            Some(e) => {
+                let reason =
+                    "reuse has no interval: no spread, or not defined in too many resamples";
+                Condition::open(name, Some(e.value), n, left_out, reason.to_owned())
+            }
+            None => {
+                let reason = "reuse is not defined on these seeds";
+                Condition::open(name, None, n, left_out, reason.to_owned())
+            }
         }
     }
 }

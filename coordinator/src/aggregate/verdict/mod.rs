@@ -12,6 +12,10 @@
 //! judged at its full level (an intersection–union test, Berger 1982). Performance
 //! confounds mechanism, so the whole is judged twice: at the final step, and at
 //! the step at which a run first passed .95 validation accuracy.
+//!
+//! A sweep has one verdict, fixed beforehand to the first block that it names (the
+//! first frozen set, say): to judge all of them and take the one that suits would be
+//! many tries at one claim. The block is named, and so are those that were not judged.
 
 mod evidence;
 mod judge;
@@ -108,8 +112,10 @@ pub struct Condition {
     pub claim: String,
     /// Its estimate; none if it can't be judged.
     pub estimate: Option<f64>,
-    /// Ends of the 95 % interval.
+    /// Ends of the interval.
     pub interval: Option<(f64, f64)>,
+    /// Its confidence; none without an interval.
+    pub confidence: Option<f64>,
     /// Seeds behind it.
     pub n: usize,
     /// The interval's method.
@@ -118,7 +124,7 @@ pub struct Condition {
     pub left_out: Vec<Unused>,
     /// Whether the interval lies above zero; none if it can't be judged.
     pub holds: Option<bool>,
-    /// Why it can't be judged.
+    /// Why it can't be judged, or is judged without an interval.
     pub reason: Option<String>,
 }
 
@@ -135,7 +141,7 @@ pub struct LayerReuse {
     pub ablation: f64,
     /// U; none where the ablation's interval includes zero.
     pub reuse: Option<f64>,
-    /// Ends of its 95 % interval.
+    /// Ends of its interval, of the confidence of a condition's.
     pub interval: Option<(f64, f64)>,
 }
 
@@ -164,12 +170,14 @@ pub struct Verdict {
     pub exploratory: bool,
     /// Where the arms meet.
     pub block: Point,
+    /// Further blocks of the sweep that could be judged, and were not.
+    pub blocks_not_judged: Vec<Point>,
     /// At the final step, and at matched accuracy.
     pub judgements: [Judgement; 2],
 }
 
 impl Verdict {
-    fn of(block: Point, judgements: [Judgement; 2]) -> Self {
+    fn of(block: Point, blocks_not_judged: Vec<Point>, judgements: [Judgement; 2]) -> Self {
         let [first, second] = &judgements;
         let outcome = match (first.outcome, second.outcome) {
             (Outcome::Undetermined, _) | (_, Outcome::Undetermined) => Outcome::Undetermined,
@@ -183,19 +191,30 @@ impl Verdict {
                 .clone()
                 .any(|c| c.holds.is_some() && c.n < super::stats::CONFIRMATORY_FROM),
             block,
+            blocks_not_judged,
             judgements,
         }
+    }
+
+    /// Which blocks were not judged, in words; none if all were. `place` names a
+    /// block.
+    pub fn unjudged(&self, place: impl Fn(&Point) -> String) -> Option<String> {
+        let others: Vec<String> = self.blocks_not_judged.iter().map(&place).collect();
+        (!others.is_empty()).then(|| {
+            format!(
+                "the verdict is of {} alone, the sweep's first; not judged: {}",
+                place(&self.block),
+                others.join("; ")
+            )
+        })
     }
 
     /// Why conditions can't be judged, each reason once.
     pub fn reasons(&self) -> Vec<String> {
         let mut reasons: Vec<String> = Vec::new();
         for judgement in &self.judgements {
-            for reason in judgement
-                .conditions
-                .iter()
-                .filter_map(|c| c.reason.as_ref())
-            {
+            let open = judgement.conditions.iter().filter(|c| c.holds.is_none());
+            for reason in open.filter_map(|c| c.reason.as_ref()) {
                 if !reasons.iter().any(|r| r == reason) {
                     reasons.push(reason.clone());
                 }
@@ -208,7 +227,7 @@ impl Verdict {
 impl Condition {
     fn judged(
         (name, claim): (&'static str, String),
-        (estimate, interval): (f64, (f64, f64)),
+        (estimate, interval, confidence): (f64, (f64, f64), f64),
         n: usize,
         method: Method,
         left_out: Vec<Unused>,
@@ -218,11 +237,25 @@ impl Condition {
             claim,
             estimate: Some(estimate),
             interval: Some(interval),
+            confidence: Some(confidence),
             n,
             method: Some(method.name()),
             left_out,
             holds: Some(interval.0 > 0.0),
             reason: None,
+        }
+    }
+
+    /// Nothing differs in any seed: there is no interval, and nothing above zero.
+    fn equal(
+        (name, claim): (&'static str, String),
+        n: usize,
+        left_out: Vec<Unused>,
+        reason: String,
+    ) -> Self {
+        Self {
+            holds: Some(false),
+            ..Self::open((name, claim), Some(0.0), n, left_out, reason)
         }
     }
 
@@ -238,6 +271,7 @@ impl Condition {
             claim,
             estimate,
             interval: None,
+            confidence: None,
             n,
             method: None,
             left_out,

@@ -242,6 +242,107 @@ fn a_layer_that_is_not_used_leaves_reuse_open() {
     assert_eq!(judged(results).outcome, Outcome::Supported);
 }
 
+/// Sets a metric of the runs of an arm, wherever it was measured.
+fn set(results: &mut SweepResults, arms: &[Value], name: &str, value: f64) {
+    let of = |r: &&mut Run| arms.contains(&r.point["init"]);
+    let metrics = results
+        .runs
+        .iter_mut()
+        .filter(of)
+        .flat_map(|r| &mut r.metrics);
+    metrics
+        .filter(|m| m.name == name)
+        .for_each(|m| m.value = value);
+}
+
+#[test]
+fn outcomes_that_are_equal_in_every_seed_show_no_harm() {
+    let mut results = Planted::default().results();
+    let both = [
+        json!({"reinit": {"first": 2}}),
+        json!({"reinit": {"last": 2}}),
+    ];
+    set(&mut results, &both, "incongruent_accuracy", 1.0);
+    let verdict = judged(results);
+    assert_eq!(verdict.outcome, Outcome::Mixed);
+    assert!(verdict.reasons().is_empty(), "{:?}", verdict.reasons());
+    for judgement in &verdict.judgements {
+        let harm = &judgement.conditions[2];
+        assert_eq!((harm.holds, harm.n), (Some(false), 8));
+        assert_eq!((harm.estimate, harm.interval), (Some(0.0), None));
+        assert_eq!(
+            harm.reason.as_deref(),
+            Some("the re-initialised arms are equal in every seed")
+        );
+    }
+}
+
+#[test]
+fn reuse_that_is_whole_in_every_layer_does_not_rise() {
+    let mut results = Planted::default().results();
+    set(&mut results, &[json!("pretrained")], "reversion.block", 0.0);
+    let verdict = judged(results.clone());
+    let holds = verdict.judgements[0].conditions.each_ref().map(|c| c.holds);
+    assert_eq!(holds, [Some(false), Some(false), Some(true)]);
+    // In both: neither rises, neither more than the other.
+    set(&mut results, &[json!("scratch")], "reversion.block", 0.0);
+    let verdict = judged(results);
+    let more = &verdict.judgements[0].conditions[1];
+    assert_eq!((more.holds, more.estimate), (Some(false), Some(0.0)));
+    assert_eq!(verdict.outcome, Outcome::Mixed);
+}
+
+#[test]
+fn a_verdict_names_its_block_and_those_that_were_not_judged() {
+    let mut results = Planted::default().results();
+    let mut frozen = Planted {
+        harm: Some((0.08, 0.01)),
+        ..Planted::default()
+    }
+    .results();
+    for run in &mut frozen.runs {
+        run.ordinal += 100;
+        run.key = JobKey::of(format!("frozen {}", run.key).as_bytes());
+        run.point.insert("frozen".to_owned(), json!({"prefix": 2}));
+    }
+    results.runs.extend(frozen.runs);
+    let a = analyse(&fixture::unseal(results), &Compare::default());
+    let text = crate::report::terminal(&a);
+    assert!(
+        text.contains("Verdict for frozen none: supported"),
+        "{text}"
+    );
+    let verdict = a.verdict.unwrap();
+    assert_eq!(verdict.outcome, Outcome::Supported);
+    assert_eq!(verdict.block["frozen"], json!("none"));
+    let others: Vec<_> = verdict.blocks_not_judged.iter().collect();
+    assert_eq!(others.len(), 1);
+    assert_eq!(others[0]["frozen"], json!({"prefix": 2}));
+    let note =
+        "the verdict is of frozen none alone, the sweep's first; not judged: frozen prefix_2";
+    assert!(a.notes.iter().any(|n| n == note), "{:?}", a.notes);
+}
+
+#[test]
+fn a_condition_says_the_confidence_of_its_interval() {
+    let until = crate::sweep::Until {
+        half_width: 1e-9,
+        metric: "val.incongruent_accuracy".to_owned(),
+        initial: 4,
+        block: 4,
+        max_seeds: 8,
+    };
+    let compare = Compare {
+        until: Some(until),
+        ..Compare::default()
+    };
+    let results = fixture::unseal(Planted::default().results());
+    let verdict = analyse(&results, &compare).verdict.unwrap();
+    for c in verdict.judgements.iter().flat_map(|j| &j.conditions) {
+        assert_eq!(c.confidence, Some(0.975), "{c:?}");
+    }
+}
+
 #[test]
 fn seeds_without_evidence_are_left_out_and_counted() {
     let mut results = Planted::default().results();

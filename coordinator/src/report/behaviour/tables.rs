@@ -6,7 +6,9 @@ use crate::report::format::{
     number, or_na, p_value, sentence, signed_with_interval, with_interval, words,
 };
 use crate::report::table::Table;
-use crate::report::tables::{block_labels, method_words, range, with_block_axes};
+use crate::report::tables::{
+    beyond_words, block_labels, methods_words, range, replicates, with_block_axes,
+};
 
 /// Accuracy on every split, the floors of its trials beside, and the paired
 /// difference from the baseline.
@@ -50,15 +52,21 @@ pub(super) fn splits(a: &Analysis) -> Table {
         table.section(rows.collect());
     }
     let instead = a.blocks().iter().any(|b| a.measure_of(b) != a.primary);
+    let of = |cell: &&Cell| replicates([*cell], &splits, a.measure_of(&cell.block));
+    let n: Vec<usize> = cells.iter().flat_map(of).collect();
+    let beyond = cells
+        .iter()
+        .map(|cell| beyond_words([*cell], &splits, a.measure_of(&cell.block)));
     table.note(format!(
-        "{}Interval: {}. Highest floor: the best of the shortcuts on the very trials. p: \
+        "{}Interval: {}.{} Highest floor: the best of the shortcuts on the very trials. p: \
          sign-flip test, two-sided, as it is: one test a row, exploratory.",
         if instead {
             "Plain accuracy where a task has no incongruent trials. "
         } else {
             ""
         },
-        method_words(a.seeds.len())
+        methods_words(n),
+        beyond.max().unwrap_or_default()
     ))
 }
 
@@ -193,11 +201,15 @@ pub(super) fn by_size(a: &Analysis) -> Table {
                 cell.seeds.expected()
             ));
             let reached = summary.values.iter().filter(|v| v.1 >= EFFICIENT).count();
-            row.push(format!("{reached}/{}", summary.values.len()));
+            // A seed that failed has not reached it.
+            row.push(format!("{reached}/{}", cell.seeds.expected()));
             Some(row)
         });
         table.section(rows.collect());
     }
+    let curves = all.iter().flat_map(|e| e.curve(a));
+    let n = curves.filter_map(|(_, s)| s.estimate.as_ref().map(|e| e.n));
+    let n: Vec<usize> = n.collect();
     let needed: Vec<String> = all
         .iter()
         .map(|e| {
@@ -213,7 +225,11 @@ pub(super) fn by_size(a: &Analysis) -> Table {
                     n => n.to_owned(),
                 },
             );
-            format!("{} ({}) {median}", e.arm, place.join(", "))
+            let seeds = match (e.by_seed.len(), a.seeds.len()) {
+                (known, planned) if known < planned => format!(" over {known} of {planned} seeds"),
+                _ => String::new(),
+            };
+            format!("{} ({}) {median}{seeds}", e.arm, place.join(", "))
         })
         .collect();
     table.note(format!(
@@ -221,7 +237,7 @@ pub(super) fn by_size(a: &Analysis) -> Table {
          Interval: {}.",
         number(EFFICIENT),
         needed.join("; "),
-        method_words(a.seeds.len())
+        methods_words(n)
     ))
 }
 

@@ -9,8 +9,8 @@ use super::style::{AXIS, ArmStyle, INK, MUTED, Styles};
 use super::svg::{Anchor, Font, Stroke, Svg};
 use crate::aggregate::stats::Estimate;
 use crate::aggregate::{Analysis, Comparison};
-use crate::report::format::{number, sentence, signed, words};
-use crate::report::tables::{method_words, n_words};
+use crate::report::format::{number, percent, sentence, signed, words};
+use crate::report::tables::{methods_words, n_words};
 
 const WIDTH: f64 = 900.0;
 const PANEL_WIDTH: f64 = 450.0;
@@ -20,7 +20,7 @@ const PANEL_HEIGHT: f64 = 340.0;
 pub(in super::super) fn paired_dots(a: &Analysis, styles: &Styles) -> Option<Figure> {
     let comparisons: Vec<&Comparison> = a.headline().filter(|c| !c.pairs.is_empty()).collect();
     let pairs = comparisons.iter().map(|c| c.pairs.len());
-    let n = pairs.clone().max()?;
+    pairs.clone().next()?;
     let floors = |c: &Comparison| -> Vec<f64> {
         let here = |f: &&crate::aggregate::Floor| {
             f.block == c.block && f.split == c.metric.split && f.metric == c.metric.name
@@ -85,9 +85,10 @@ pub(in super::super) fn paired_dots(a: &Analysis, styles: &Styles) -> Option<Fig
         caption: format!(
             "Left: each seed's twins, joined by a line; outside of them the mean over \
              all of an arm's seeds with its 95 % interval; dashed: floors. Right: the difference \
-             within each seed, {} pairs, its mean and 95 % interval ({}).{}",
-            n_words(pairs),
-            method_words(n),
+             within each seed, {} pairs, its mean and {} interval ({}).{}",
+            n_words(pairs.clone()),
+            percent(a.confidence),
+            methods_words(pairs),
             at_chosen(a)
         ),
     })

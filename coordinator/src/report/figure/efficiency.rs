@@ -10,7 +10,7 @@ use super::svg::{Stroke, Svg};
 use crate::aggregate::behaviour::{Efficiency, TRAIN_SET, TrainSet, efficiency};
 use crate::aggregate::{Analysis, Floor};
 use crate::report::format::{number, sentence, words};
-use crate::report::tables::{method_words, n_words};
+use crate::report::tables::{methods_words, n_words};
 use crate::results::Point;
 
 const WIDTH: f64 = 900.0;
@@ -49,7 +49,7 @@ pub(in super::super) fn sample_efficiency(a: &Analysis, styles: &Styles) -> Opti
                 .map(|(_, s)| s.values.len()),
         );
     }
-    let n = seeds.iter().copied().max()?;
+    seeds.first()?;
     let metric = words(&a.primary);
     Some(Figure {
         title: format!(
@@ -63,7 +63,7 @@ pub(in super::super) fn sample_efficiency(a: &Analysis, styles: &Styles) -> Opti
              floors. Online: fresh trials in every batch. All sizes are trained for the steps that \
              the sweep says.{}",
             n_words(seeds.iter().copied()),
-            method_words(n),
+            methods_words(seeds.iter().copied()),
             at_chosen(a)
         ),
     })

@@ -7,8 +7,8 @@ use super::scale::{Scale, round_domain};
 use super::style::{INK, Styles};
 use super::svg::{Anchor, Font, Stroke, Svg};
 use crate::aggregate::{Analysis, Comparison};
-use crate::report::format::{sentence, signed, signed_with_interval, words};
-use crate::report::tables::{method_words, n_words};
+use crate::report::format::{percent, sentence, signed, signed_with_interval, words};
+use crate::report::tables::{methods_words, n_words};
 
 const WIDTH: f64 = 900.0;
 const ROW: f64 = 30.0;
@@ -71,7 +71,6 @@ pub(in super::super) fn forest(a: &Analysis, styles: &Styles) -> Option<Figure> 
         );
     }
     let pairs = rows.iter().map(|(c, _)| c.pairs.len());
-    let n = pairs.clone().max()?;
     Some(Figure {
         title: format!(
             "{} on {}: every arm against {baseline}",
@@ -80,9 +79,10 @@ pub(in super::super) fn forest(a: &Analysis, styles: &Styles) -> Option<Figure> 
         ),
         svg: svg.finish("Paired differences with intervals"),
         caption: format!(
-            "Mean paired difference over {} pairs with its 95 % interval ({}).{}",
-            n_words(pairs),
-            method_words(n),
+            "Mean paired difference over {} pairs with its {} interval ({}).{}",
+            n_words(pairs.clone()),
+            percent(a.confidence),
+            methods_words(pairs),
             at_chosen(a)
         ),
     })

@@ -11,7 +11,7 @@ use super::svg::{Stroke, Svg};
 use crate::aggregate::Analysis;
 use crate::aggregate::behaviour::{Psychometric, PsychometricPoint, psychometric_curves};
 use crate::report::format::number;
-use crate::report::tables::{method_words, n_words};
+use crate::report::tables::{methods_words, n_words};
 use crate::results::Point;
 
 const WIDTH: f64 = 900.0;
@@ -38,7 +38,7 @@ pub(in super::super) fn psychometric(a: &Analysis, styles: &Styles) -> Option<Fi
     let seeds = curves
         .iter()
         .flat_map(|c| c.points.iter().map(|p| p.estimate.n));
-    let n = seeds.clone().max()?;
+    seeds.clone().next()?;
     let block_height = HEAD + 2.0 * PANEL;
     let mut svg = Svg::new(WIDTH, blocks.len() as f64 * block_height);
     for (i, block) in blocks.iter().enumerate() {
@@ -92,8 +92,8 @@ pub(in super::super) fn psychometric(a: &Analysis, styles: &Styles) -> Option<Fi
              the fit. Thick line: mean over {} seeds; bars: 95 % interval ({}); thin lines: each \
              seed. A network that follows the cue is steep above and flat below; one that is \
              blind to it has the same slope in both.{}",
-            n_words(seeds),
-            method_words(n),
+            n_words(seeds.clone()),
+            methods_words(seeds),
             at_chosen(a)
         ),
     })

@@ -9,7 +9,7 @@ use super::style::Styles;
 use super::svg::{Stroke, Svg};
 use crate::aggregate::Analysis;
 use crate::aggregate::verdict::{Judgement, LayerReuse};
-use crate::report::format::{number, sentence};
+use crate::report::format::{number, percent, sentence};
 
 const WIDTH: f64 = 900.0;
 const PANEL: f64 = 260.0;
@@ -45,10 +45,12 @@ pub(in super::super) fn reuse(a: &Analysis, styles: &Styles) -> Option<Figure> {
     Some(Figure {
         title: "Reuse of pretrained computation by layer".to_owned(),
         svg: svg.finish("Reuse by layer and arm"),
-        caption: "U = 1 − clip(R/A, 0, 1) with its 95 % interval (joint bootstrap over seeds, \
-                  10,000 resamples, each layer by itself). Open marks at the lower edge: not \
-                  available, because removing the layer is not shown to cost anything."
-            .to_owned(),
+        caption: format!(
+            "U = 1 − clip(R/A, 0, 1) with its {} interval (joint bootstrap over seeds, 10,000 \
+             resamples, each layer by itself). Open marks at the lower edge: not available, \
+             because removing the layer is not shown to cost anything.",
+            percent(a.confidence)
+        ),
     })
 }
 

@@ -10,7 +10,7 @@ use super::style::{FLOOR, GRID, MUTED, Styles};
 use super::svg::{Anchor, Font, Stroke, Svg};
 use crate::aggregate::{Analysis, Cell, Summary};
 use crate::report::format::{number, sentence, words};
-use crate::report::tables::{method_words, n_words};
+use crate::report::tables::{methods_words, n_words};
 
 const WIDTH: f64 = 900.0;
 const PANEL: f64 = 310.0;
@@ -110,7 +110,7 @@ pub(in super::super) fn splits(a: &Analysis, styles: &Styles) -> Option<Figure> 
         }
         labels::draw(&mut svg, frame.right, (frame.top, frame.bottom), ends);
     }
-    let n = seeds.iter().copied().max()?;
+    seeds.first()?;
     Some(Figure {
         title: format!("{} by split", sentence(&words(&a.primary))),
         svg: svg.finish("Accuracy by split and arm"),
@@ -118,7 +118,7 @@ pub(in super::super) fn splits(a: &Analysis, styles: &Styles) -> Option<Figure> 
             "Small dots: each seed; large: mean over {} seeds with its 95 % interval ({}). \
              Dashed: what shortcuts score on the trials of the split.{}{}",
             n_words(seeds.iter().copied()),
-            method_words(n),
+            methods_words(seeds.iter().copied()),
             if blocks.iter().any(|b| a.measure_of(b) != a.primary) {
                 " Plain accuracy where a task has no incongruent trials."
             } else {

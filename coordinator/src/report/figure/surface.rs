@@ -10,7 +10,7 @@ use super::svg::{Stroke, Svg};
 use crate::aggregate::stats::Estimate;
 use crate::aggregate::{Analysis, Cell};
 use crate::report::format::{number, sentence, words};
-use crate::report::tables::{method_words, n_words};
+use crate::report::tables::{methods_words, n_words};
 use crate::results::Point;
 
 const WIDTH: f64 = 900.0;
@@ -98,7 +98,6 @@ pub(in super::super) fn surface(a: &Analysis, styles: &Styles) -> Option<Figure>
         labels::draw(&mut svg, frame.right, (frame.top, frame.bottom), marks);
     }
     let seeds = cells.iter().map(|c| c.2.n);
-    let n = seeds.clone().max()?;
     Some(Figure {
         title: format!(
             "{} on {} over the whole grid",
@@ -109,8 +108,8 @@ pub(in super::super) fn surface(a: &Analysis, styles: &Styles) -> Option<Figure>
         caption: format!(
             "Mean over {} seeds at the final step with its 95 % interval ({}). \
              Ringed: the chosen value.",
-            n_words(seeds),
-            method_words(n)
+            n_words(seeds.clone()),
+            methods_words(seeds)
         ),
     })
 }

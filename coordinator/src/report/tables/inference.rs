@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::format::{number, or_na, p_value, sentence, signed, signed_with_interval, words};
+use super::super::format::{
+    number, or_na, p_value, percent, sentence, signed, signed_with_interval, words,
+};
 use super::super::table::Table;
 use super::{block_labels, with_block_axes};
 use crate::aggregate::stats::equivalence::MARGIN;
@@ -15,7 +17,8 @@ pub(in super::super) fn verdict(a: &Analysis) -> Table {
     let Some(v) = &a.verdict else {
         return Table::default();
     };
-    let mut table = Table::new(format!("Verdict: {}", v.outcome.words()))
+    let title = verdict_title(a).unwrap_or_default();
+    let mut table = Table::new(format!("{title}: {}", v.outcome.words()))
         .text("condition")
         .number("estimate")
         .number("n")
@@ -33,6 +36,16 @@ pub(in super::super) fn verdict(a: &Analysis) -> Table {
     table.note(verdict_note(a))
 }
 
+/// "Verdict", or "Verdict for frozen none" in a sweep of several blocks; none
+/// without a verdict.
+pub(in super::super) fn verdict_title(a: &Analysis) -> Option<String> {
+    let v = a.verdict.as_ref()?;
+    Some(match a.blocks().as_slice() {
+        [_] => "Verdict".to_owned(),
+        _ => format!("Verdict for {}", a.block_label(&v.block)),
+    })
+}
+
 fn condition(c: &Condition) -> Vec<String> {
     let estimate = match (c.estimate, c.interval) {
         (Some(e), Some((low, high))) => {
@@ -47,7 +60,8 @@ fn condition(c: &Condition) -> Vec<String> {
     };
     let holds = match (c.holds, &c.reason) {
         (Some(true), _) => "yes".to_owned(),
-        (Some(false), _) => "no".to_owned(),
+        (Some(false), Some(reason)) => format!("no: {reason}"),
+        (Some(false), None) => "no".to_owned(),
         (None, Some(reason)) => format!("NA: {reason}"),
         (None, None) => "NA".to_owned(),
     };
@@ -59,7 +73,9 @@ fn verdict_note(a: &Analysis) -> String {
         return String::new();
     };
     let mut methods: Vec<&str> = Vec::new();
+    let mut level = None;
     for c in v.judgements.iter().flat_map(|j| &j.conditions) {
+        level = level.or(c.confidence);
         if let Some(method) = c.method
             && !methods.contains(&method)
         {
@@ -67,9 +83,10 @@ fn verdict_note(a: &Analysis) -> String {
         }
     }
     let mut note = String::from("A condition holds if its interval lies above zero.");
-    if !methods.is_empty() {
+    if let Some(level) = level {
         note.push_str(&format!(
-            " Intervals: {}.",
+            " Intervals: {}, {}.",
+            percent(level),
             methods.join(", ").replace('_', " ")
         ));
     }
@@ -112,11 +129,12 @@ pub(in super::super) fn reuse(a: &Analysis) -> Table {
     for judgement in &v.judgements {
         table.section(layers(judgement));
     }
-    table.note(
+    table.note(format!(
         "First at the final step, then at matched accuracy. R, A: share of the logit difference \
-         that is lost, mean over seeds. U = 1 − clip(R/A, 0, 1) with its 95 % interval by a joint \
+         that is lost, mean over seeds. U = 1 − clip(R/A, 0, 1) with its {} interval by a joint \
          bootstrap over seeds; NA where A's interval includes zero.",
-    )
+        percent(a.confidence)
+    ))
 }
 
 fn layers(judgement: &Judgement) -> Vec<Vec<String>> {

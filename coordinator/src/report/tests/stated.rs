@@ -1,0 +1,143 @@
+//! What a report states of its numbers: levels, methods, grids, and seeds that were
+//! lost.
+
+use super::*;
+use crate::report::{answer, figure, methods, tables, tidy};
+
+/// A sweep that looked at its seeds K times, so that each interval has 1 − .05/K.
+fn growing() -> Compare {
+    let until = crate::sweep::Until {
+        half_width: 1e-9,
+        metric: "val.incongruent_accuracy".to_owned(),
+        initial: 3,
+        block: 1,
+        max_seeds: 6,
+    };
+    Compare {
+        until: Some(until),
+        ..Compare::default()
+    }
+}
+
+#[test]
+fn the_confidence_of_an_interval_stands_beside_it() {
+    let results = several().selected();
+    let table = |compare: &Compare| -> Vec<Vec<String>> {
+        let mut bytes = Vec::new();
+        let a = analyse(&results, compare);
+        tidy::comparisons(&results, &a, &mut bytes).unwrap();
+        let mut rows = csv::ReaderBuilder::new();
+        let mut rows = rows.has_headers(false).from_reader(bytes.as_slice());
+        let own = |row: csv::StringRecord| row.iter().map(str::to_owned).collect();
+        rows.records().map(|row| own(row.unwrap())).collect()
+    };
+    for (compare, level) in [(Compare::default(), "0.95"), (growing(), "0.9875")] {
+        let table = table(&compare);
+        assert_eq!(table[0].last().unwrap(), "confidence");
+        let interval = table[0].iter().position(|head| head == "interval");
+        for row in &table[1..] {
+            let some = !row[interval.unwrap()].is_empty();
+            assert_eq!(row.last().unwrap(), if some { level } else { "" });
+        }
+        let a = analyse(&results, &compare);
+        let words = format!("{} %", 100.0 * level.parse::<f64>().unwrap());
+        let note = tables::differences(&a).note;
+        assert!(note.contains(&format!("Interval: {words}, ")), "{note}");
+        let styles = figure::Styles::new(&a.arms);
+        for figure in [
+            figure::paired_dots(&a, &styles),
+            figure::forest(&a, &styles),
+        ] {
+            let caption = figure.unwrap().caption;
+            assert!(
+                caption.contains(&format!("its {words} interval"))
+                    || caption.contains(&format!("and {words} interval")),
+                "{caption}"
+            );
+        }
+    }
+}
+
+#[test]
+fn arms_that_never_differ_are_called_equal() {
+    let mut results = Fixture::default().selected();
+    for m in results.runs.iter_mut().flat_map(|r| &mut r.metrics) {
+        if m.name == "incongruent_accuracy" {
+            m.value = 1.0;
+        }
+    }
+    let text = terminal(&analysed(&results));
+    let want = "pretrained and scratch are equal in every seed";
+    assert!(text.contains(want), "{text}");
+}
+
+#[test]
+fn methods_follow_the_seeds_that_are_there() {
+    let fixture = Fixture {
+        seeds: 20,
+        ..Fixture::default()
+    };
+    let mut results = fixture.results();
+    let note = |results: &SweepResults| {
+        let a = analysed(&unseal(results.clone()));
+        (tables::surface(&a).note, methods::methods(&a, results))
+    };
+    let (table, text) = note(&results);
+    assert!(table.contains("Interval: BCa bootstrap, 10,000 resamples."));
+    assert!(!text.contains("Student"), "{text}");
+    for seed in 1..=3 {
+        fail(run_of(&mut results, "scratch", seed), FailureReason::Bug);
+    }
+    let (table, text) = note(&results);
+    let both =
+        "Interval: Student's t below 20 seeds, BCa bootstrap, 10,000 resamples from there on";
+    assert!(table.contains(both), "{table}");
+    let text = text.replace('\n', " ");
+    assert!(text.contains("with its interval (Student's t)"), "{text}");
+    assert!(text.contains("two-sided exact sign-flip test"), "{text}");
+}
+
+#[test]
+fn methods_print_each_arm_s_grid_where_they_differ() {
+    let fixture = Fixture {
+        rates: vec![0.0002, 0.0005],
+        ..Fixture::default()
+    };
+    let mut results = fixture.results();
+    let text = |results: &SweepResults| {
+        let a = analysed(&unseal(results.clone()));
+        methods::methods(&a, results).replace('\n', " ")
+    };
+    let equal = text(&results);
+    assert!(
+        equal.contains("was chosen from 0.0002 and 0.0005 for each arm"),
+        "{equal}"
+    );
+    results.runs.retain(|r| {
+        r.point["init"] != json!("scratch") || r.point["learning_rate"] == json!(0.0005)
+    });
+    let differ = text(&results);
+    let want = "The grids differ: pretrained (frozen none): 0.0002 and 0.0005; scratch (frozen \
+                none): 0.0005.";
+    assert!(differ.contains(want), "{differ}");
+    assert!(!differ.contains("chosen from"), "{differ}");
+}
+
+#[test]
+fn a_seed_of_unknown_steps_is_said() {
+    let mut results = Fixture::default().results();
+    fail(run_of(&mut results, "scratch", 2), FailureReason::NonFinite);
+    fail(
+        run_of(&mut results, "scratch", 5),
+        FailureReason::OutOfMemory,
+    );
+    let a = analysed(&unseal(results));
+    let lines = answer::answer(&a).join(" ");
+    assert!(lines.contains("(4 of 6 seeds, 1 failed)"), "{lines}");
+    let table = tables::reach(&a);
+    let each = table.sections[0].last().unwrap().last().unwrap();
+    assert!(
+        each.contains("2: >300, ") && each.contains("5: failed, "),
+        "{each}"
+    );
+}
