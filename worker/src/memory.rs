@@ -1,7 +1,10 @@
 //! What memory a job may have, and how the allocator treats that of tensors.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
+
+use memmap2::Mmap;
 
 /// Main memory that a job which starts now can have: what the host says, or the
 /// control groups of this process (a Slurm job's, a container's), if that is less.
@@ -87,6 +90,18 @@ impl Names {
         });
         Some(limit.saturating_sub(usage.saturating_sub(reclaimable.unwrap_or(0))))
     }
+}
+
+/// A file as memory: pages are read when they are used, and given up again where
+/// others need the room, so that it does not count as this process's.
+///
+/// # Errors
+/// If it can't be read.
+pub fn mapped(path: &Path) -> io::Result<Mmap> {
+    let file = File::open(path)?;
+    // SAFETY: weights and checkpoints get their name when they are whole and are not
+    // written after that; whoever removes or replaces one leaves the mapping as it is.
+    unsafe { Mmap::map(&file) }
 }
 
 /// Keeps freed memory instead of handing it back to the system. Every step frees

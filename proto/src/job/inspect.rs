@@ -221,6 +221,11 @@ impl Question {
     pub const fn compares(self) -> bool {
         matches!(self, Self::Transplant | Self::Similarity)
     }
+
+    /// Whether it compares the subject with the weights with which its run started.
+    pub const fn needs_origin(self) -> bool {
+        matches!(self, Self::Reversion | Self::Drift)
+    }
 }
 
 impl fmt::Display for Question {

@@ -30,6 +30,7 @@ pub const DEFINITION: Definition = Definition {
     ],
     slots: &["cue", "color_left", "color_right"],
     cue_slots: &["cue"],
+    cued_shortcuts: &["one_side", "tens_digit"],
     answers: ["left", "right"],
     dimensions: &["color"],
     cues: Cues::Words(CUES, Some(["greater", "less"])),

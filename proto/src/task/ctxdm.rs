@@ -51,6 +51,7 @@ pub const DEFINITION: Definition = Definition {
     templates: TEMPLATES,
     slots: SLOTS,
     cue_slots: &["cue"],
+    cued_shortcuts: &["tens_digit"],
     answers: ["left", "right"],
     dimensions: &DIMENSIONS,
     cues: CUES,

@@ -17,6 +17,8 @@ pub struct Definition {
     pub slots: &'static [&'static str],
     /// Of these, the ones that say which rule holds; they can be blanked.
     pub cue_slots: &'static [&'static str],
+    /// The shortcuts that read them: they say nothing where cues are blanked.
+    pub cued_shortcuts: &'static [&'static str],
     /// Left and right answer ("right" is the one that positive evidence asks for).
     pub answers: [&'static str; 2],
     /// The words for its dimensions, which are their names in braces too.

@@ -24,6 +24,7 @@ pub const DEFINITION: Definition = Definition {
     ],
     slots: SLOTS,
     cue_slots: &["cue"],
+    cued_shortcuts: &["tens_digit"],
     answers: ["left", "right"],
     dimensions: &DIMENSIONS,
     cues: CUES,

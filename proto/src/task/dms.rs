@@ -28,6 +28,7 @@ pub const DEFINITION: Definition = Definition {
     ],
     slots: &["sample", "left", "right"],
     cue_slots: &[],
+    cued_shortcuts: &[],
     answers: ["left", "right"],
     dimensions: &[],
     cues: Cues::None,

@@ -21,6 +21,7 @@ pub const DEFINITION: Definition = Definition {
     ],
     slots: &["sample", "test"],
     cue_slots: &[],
+    cued_shortcuts: &[],
     answers: ["stop", "go"],
     dimensions: &[],
     cues: Cues::None,

@@ -19,6 +19,7 @@ pub const DEFINITION: Definition = Definition {
     templates: TEMPLATES,
     slots: SLOTS,
     cue_slots: &["cue"],
+    cued_shortcuts: &["cued_dimension"],
     answers: ["left", "right"],
     dimensions: &DIMENSIONS,
     cues: CUES,

@@ -28,6 +28,7 @@ pub const DEFINITION: Definition = Definition {
     ],
     slots: &["color_left", "color_right"],
     cue_slots: &[],
+    cued_shortcuts: &[],
     answers: ["left", "right"],
     dimensions: &["color"],
     cues: Cues::None,

@@ -44,6 +44,7 @@ pub const DEFINITION: Definition = Definition {
         "right",
     ],
     cue_slots: &["cue"],
+    cued_shortcuts: &[],
     answers: ["left", "right"],
     dimensions: &[],
     cues: Cues::Words(["A", "B"], None),

@@ -367,6 +367,37 @@ fn floors_are_those_of_the_table() {
 }
 
 #[test]
+fn cued_shortcuts_are_those_that_another_cue_changes() {
+    for task in TASKS {
+        let kind = kind(&spec(task.name, 1));
+        let cues = task.cue_slots.iter().map(|cue| {
+            let at = task.slots.iter().position(|slot| slot == cue);
+            at.expect("a slot of the task")
+        });
+        let cues: Vec<_> = cues.collect();
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let mut changed = BTreeSet::new();
+        for cell in (0..kind.cells()).cycle().take(2000) {
+            let trial = kind.sample(&mut rng, cell, Class::Seen);
+            // The same answer, so that only what a shortcut reads is another.
+            let mut recued = trial.clone();
+            for &cue in &cues {
+                recued.fills[cue] = 1 - recued.fills[cue];
+            }
+            let hits = [&trial, &recued].map(|trial| kind.shortcut_hits(trial));
+            let names = kind.shortcuts().iter().enumerate();
+            changed.extend(
+                names
+                    .filter(|(i, _)| hits[0][*i] != hits[1][*i])
+                    .map(|(_, &name)| name),
+            );
+        }
+        let listed: BTreeSet<_> = task.cued_shortcuts.iter().copied().collect();
+        assert_eq!(changed, listed, "{}", task.name);
+    }
+}
+
+#[test]
 fn options_belong_to_tasks_that_have_them() {
     let refused = |name: &str, change: fn(&mut Task)| {
         let mut spec = spec(name, 72);

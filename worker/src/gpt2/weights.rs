@@ -11,6 +11,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::error::TensorProblem;
 use super::{Config, LM_HEAD, ModelError, WTE, shards};
+use crate::memory::mapped;
 
 /// Every tensor of a network by name, f32 on the CPU.
 pub type Weights = BTreeMap<String, Tensor>;
@@ -74,7 +75,7 @@ pub fn of_folder(folder: &Path) -> PathBuf {
 
 /// Those of the wanted tensors that are in this file.
 fn read_file(path: &Path, wanted: &[shards::Wanted]) -> Result<Weights, ModelError> {
-    let bytes = std::fs::read(path).map_err(|e| ModelError::io(path, e))?;
+    let bytes = mapped(path).map_err(|e| ModelError::io(path, e))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|e| ModelError::Weights {
         path: path.to_path_buf(),
         problem: e.to_string(),

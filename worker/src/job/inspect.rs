@@ -1,8 +1,8 @@
 //! Inspect: one question about finished networks, answered.
 //!
 //! The files of a network stand under `subject/` and `other/0/`, `other/1/` …,
-//! those of the base as for a training. θ⁰ is made anew from the run's start: it
-//! is never stored.
+//! those of the base as for a training. θ⁰ is made anew from the run's start, for
+//! the questions that need it: it is never stored.
 
 use std::path::Path;
 
@@ -15,6 +15,7 @@ use crate::job::pretrain::read_tokenizer;
 use crate::job::{Directive, Inputs, JobError, Outcome, Output, Progress, RunContext};
 use crate::mechanism::{self, Answer, Array, Budget, MechanismError, Stop, Study, Subject};
 use crate::task::Prepared;
+use crate::train::footprint::words;
 
 /// The file of the maps.
 pub const ARRAYS: &str = "arrays.safetensors";
@@ -45,6 +46,7 @@ pub fn run(
     }
     let config = Config::read(inputs.file("config.json")?)?;
     let tokenizer = read_tokenizer(inputs.file("tokenizer.json")?)?;
+    require_memory(job, &config, ctx.memory_bytes)?;
     let task = Prepared::new(&job.task, &tokenizer, config.positions)
         .map_err(|error| JobError::invalid(error.to_string()))?;
     let split = task.eval_splits().iter().find(|s| s.name == job.split);
@@ -57,9 +59,12 @@ pub fn run(
         ))
     })?;
 
-    let base = gpt2::weights::read(inputs.file("model.safetensors")?, &config)?;
+    let base = gpt2::weights::read(inputs.weights()?, &config)?;
     let subject = network(&job.subject, &config, inputs, subject_role)?;
-    let origin = origin(&job.subject, &config, &base)?;
+    let origin = match job.question.needs_origin() {
+        true => Some(origin(&job.subject, &config, &base)?),
+        false => None,
+    };
     let mut others = vec![];
     for (i, other) in job.others.iter().enumerate() {
         let network = network(&other.network, &config, inputs, |file| other_role(i, file))?;
@@ -73,7 +78,7 @@ pub fn run(
     };
     let mut study = Study {
         subject: &subject,
-        origin: Some(&origin),
+        origin: origin.as_ref(),
         base: Some(&base),
         base_pairing: pairing(None, job.subject.init),
         others: &others,
@@ -120,6 +125,38 @@ fn pulse<'a>(spec: &JobSpec, ctx: &'a RunContext<'_>) -> impl FnMut(f64) -> Resu
             Directive::CheckpointAndStop | Directive::Stop => Err(Stop),
         }
     }
+}
+
+/// Requires that the networks fit beside the activations; `available_bytes` of 0 are
+/// not known.
+///
+/// # Errors
+/// If they do not, with what each of them takes.
+fn require_memory(job: &Inspect, config: &Config, available_bytes: u64) -> Result<(), JobError> {
+    let size = |(_, shape): (_, Vec<usize>)| shape.iter().product::<usize>() as u64;
+    let numbers: u64 = config.tensors().into_iter().map(size).sum();
+    // Queries, keys and values are taken apart for hooks: once more in memory.
+    let apart = (config.layers * 3 * config.width * config.width) as u64;
+    let network = 4 * (numbers + apart);
+    // The base and the subject; θ⁰; one that is made to compare with.
+    let made = matches!(job.question, Question::Probes | Question::Transplant);
+    let networks =
+        2 + job.others.len() as u64 + u64::from(job.question.needs_origin()) + u64::from(made);
+    let bytes = networks * network + (u64::from(job.memory_mib) << 20);
+    if available_bytes == 0 || bytes <= available_bytes {
+        return Ok(());
+    }
+    let text = format!(
+        "{} looks at {networks} networks of {} each with {} MiB for activations: about {}, and \
+         {} are free on its device; lower `inspect.memory_mib`, or take a machine with more \
+         memory",
+        job.question,
+        words(network),
+        job.memory_mib,
+        words(bytes),
+        words(available_bytes)
+    );
+    Err(JobError::new(FailureReason::OutOfMemory, text))
 }
 
 /// A network of a run, which must have the base's shape: tokens mean the same to

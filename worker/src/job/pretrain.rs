@@ -98,6 +98,7 @@ pub fn from_corpus(
         loss: Loss::Full,
         eval_batch: u64::from(micro_batch),
         keeps: true,
+        drifts: false,
     });
     footprint.require(micro_batch, ctx.memory_bytes)?;
     let read = Reading {

@@ -50,6 +50,7 @@ pub fn run(
         loss: job.optim.loss,
         eval_batch: evaluate::BATCH.min(job.task.eval_trials as usize) as u64,
         keeps: job.keep != Keep::None,
+        drifts: true,
     });
     let micro_batch = spec.engine.micro_batch;
     footprint.require(micro_batch, ctx.memory_bytes)?;

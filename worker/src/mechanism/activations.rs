@@ -10,6 +10,7 @@ use candle_core::Device;
 use super::numerics::matrix::Matrix;
 use super::readout::{Trials, floats, numbers};
 use super::{MechanismError, Study};
+use crate::gpt2::Config;
 use crate::gpt2::hooks::{End, Hooked, Pass, Point, Site, Start};
 use crate::task::Prepared;
 
@@ -46,8 +47,16 @@ pub(super) struct Place {
     pub slot: usize,
 }
 
+/// All places, a portion at a time.
+pub(super) struct Portions {
+    /// Places that are read in one pass.
+    pub places: Vec<Vec<Place>>,
+    /// Bytes for the batches of that pass, on their way through a network.
+    pub batch_bytes: usize,
+}
+
 /// All places, in portions of which the activations of `networks` networks fit into
-/// the study's budget beside `workspace` bytes.
+/// the study's budget beside `workspace` bytes and a batch on its way through one.
 ///
 /// # Errors
 /// If not even one place fits.
@@ -56,17 +65,23 @@ pub(super) fn portions(
     slots: &Slots,
     networks: usize,
     workspace: usize,
-) -> Result<Vec<Vec<Place>>> {
+) -> Result<Portions> {
     let config = &study.subject.config;
-    let trials = Trials::of(study).count();
-    let one = 4 * networks * trials * config.width;
+    let trials = Trials::of(study);
+    let one = 4 * networks * trials.count() * config.width;
     let most = usize::try_from(study.budget.bytes).unwrap_or(usize::MAX);
-    let fit = most.saturating_sub(workspace) / one.max(1);
+    let sequence = 4 * held(config, trials.len, config.layers + 1);
+    let batch_bytes = (most / 4).min(BATCH_BYTES_MAX).max(sequence);
+    let fit = most.saturating_sub(workspace + batch_bytes) / one.max(1);
     if fit == 0 {
-        let mib = (one + workspace).div_ceil(1 << 20);
+        let place = one + workspace;
+        // A batch takes a quarter of what is allowed, within its two limits.
+        let quarter = place.div_ceil(3).min(BATCH_BYTES_MAX);
+        let mib = (place + quarter.max(sequence)).div_ceil(1 << 20);
         return Err(MechanismError::Invalid(format!(
-            "{trials} trials of width {} in {networks} networks take {mib} MiB, more than the \
-             {} MiB of the budget; raise `inspect.memory_mib` or lower `inspect.items`",
+            "{} trials of width {} in {networks} networks take {mib} MiB, more than the {} MiB \
+             that are allowed; raise `inspect.memory_mib` to {mib} or lower `inspect.items`",
+            trials.count(),
             config.width,
             most >> 20
         )));
@@ -76,11 +91,20 @@ pub(super) fn portions(
         (0..slots.0.len()).map(place)
     });
     let places: Vec<_> = places.collect();
-    Ok(places.chunks(fit).map(<[Place]>::to_vec).collect())
+    Ok(Portions {
+        places: places.chunks(fit).map(<[Place]>::to_vec).collect(),
+        batch_bytes,
+    })
 }
 
-/// The activations of a network at some places: (trials, C) each. `pulse` is called
-/// between two batches.
+/// Numbers that a sequence takes on its way through a network that keeps the stream
+/// at so many depths.
+fn held(config: &Config, len: usize, depths: usize) -> usize {
+    (depths + 1) * len * config.width + floats(config, len)
+}
+
+/// The activations of a network at some places: (trials, C) each, read in batches of
+/// at most `batch_bytes`. `pulse` is called between two batches.
 ///
 /// # Errors
 /// If the network can't run the prompts, or of `pulse`.
@@ -89,6 +113,7 @@ pub(super) fn read(
     trials: Trials<'_>,
     slots: &Slots,
     places: &[Place],
+    batch_bytes: usize,
     pulse: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Vec<Matrix<f32>>> {
     let c = net.config().width;
@@ -105,8 +130,8 @@ pub(super) fn read(
         .filter(|&&depth| depth < deepest)
         .map(|&depth| point(depth))
         .collect();
-    let held = (depths.len() + 1) * trials.len * c + floats(net, trials.len);
-    for rows in trials.batches(held, BATCH_BYTES) {
+    let held = held(net.config(), trials.len, depths.len());
+    for rows in trials.batches(held, batch_bytes as u64)? {
         let ids = trials.prompts(&rows, net.device())?;
         let pass = Pass::new(Start::Ids(&ids), End::Block(deepest)).reading(&reads);
         let trace = net.run(&pass)?;
@@ -125,8 +150,8 @@ pub(super) fn read(
     Ok(found)
 }
 
-/// Bytes of one batch on its way through a network, which are held only then.
-const BATCH_BYTES: u64 = 64 << 20;
+/// Most bytes of one batch on its way through a network, which are held only then.
+const BATCH_BYTES_MAX: usize = 64 << 20;
 
 /// Tells the pulse how many of so many pieces are done.
 pub(super) struct Course {

@@ -49,7 +49,7 @@ pub fn ask(study: &mut Study<'_>) -> Result<Answer> {
     let held = layers * trials.len * (4 * config.width + config.heads * trials.len);
 
     let mut tally = Tally::new(&net, trials)?;
-    for rows in trials.batches(held + floats(&net, trials.len), study.budget.bytes) {
+    for rows in trials.batches(held + floats(config, trials.len), study.budget.bytes)? {
         let ids = trials.prompts(&rows, net.device())?;
         let pass = Pass::new(Start::Ids(&ids), End::Block(layers)).reading(&reads);
         let trace = net.run(&pass)?;

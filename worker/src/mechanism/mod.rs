@@ -63,7 +63,8 @@ pub struct Budget {
 pub struct Study<'a> {
     /// The network under study.
     pub subject: &'a Subject,
-    /// θ⁰: the weights with which its run started.
+    /// θ⁰: the weights with which its run started; of no use to a question that does
+    /// not [need it](Question::needs_origin).
     pub origin: Option<&'a Subject>,
     /// PT: the base from which the sweep's runs start.
     pub base: Option<&'a Subject>,
@@ -132,8 +133,9 @@ pub enum MechanismError {
     /// The tensor library refused an operation.
     #[error("a tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
-    /// An intervention did not do what its definition demands.
-    #[error("{0}: the intervention did not take place")]
+    /// A network that was to have a part of another one has not got it; an edit of an
+    /// activation that did not fire is [`HookError::NotFired`].
+    #[error("{0} of another network: the swap did not take place")]
     NotFired(String),
 }
 

@@ -7,6 +7,7 @@ use std::ops::Range;
 use candle_core::{DType, Device, Tensor};
 
 use super::{MechanismError, Study, Subject};
+use crate::gpt2::Config;
 use crate::gpt2::hooks::{Edit, End, Hooked, Pass, Start};
 use crate::ops::Ops;
 
@@ -56,13 +57,31 @@ impl<'a> Trials<'a> {
         sign(self.right[trial] == 1)
     }
 
-    /// Batches of trials whose activations, `floats` numbers a sequence, fit.
-    pub fn batches(&self, floats: usize, bytes: u64) -> impl Iterator<Item = Range<usize>> + use<> {
-        let fit = (bytes / (4 * floats.max(1)) as u64).clamp(1, BATCH as u64) as usize;
+    /// Batches of trials whose activations, `floats` numbers a sequence, fit into
+    /// `bytes`.
+    ///
+    /// # Errors
+    /// If not even one sequence does.
+    pub fn batches(
+        &self,
+        floats: usize,
+        bytes: u64,
+    ) -> Result<impl Iterator<Item = Range<usize>> + use<>> {
+        let sequence = 4 * floats.max(1) as u64;
+        let fit = (bytes / sequence).min(BATCH as u64) as usize;
+        if fit == 0 {
+            return Err(MechanismError::Invalid(format!(
+                "one sequence of {} tokens takes {} KiB of activations, more than the {} KiB \
+                 that are allowed; raise `inspect.memory_mib` to {}",
+                self.len,
+                sequence.div_ceil(1 << 10),
+                bytes >> 10,
+                sequence.div_ceil(1 << 20)
+            )));
+        }
         let count = self.count();
-        (0..count)
-            .step_by(fit)
-            .map(move |from| from..count.min(from + fit))
+        let from = (0..count).step_by(fit);
+        Ok(from.map(move |from| from..count.min(from + fit)))
     }
 
     /// The prompts of some trials: (B, T) u32.
@@ -87,7 +106,7 @@ impl<'a> Trials<'a> {
         pulse: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Vec<f64>> {
         let mut lds = Vec::with_capacity(self.count());
-        for rows in self.batches(floats(net, self.len), bytes) {
+        for rows in self.batches(floats(net.config(), self.len), bytes)? {
             let ids = self.prompts(&rows, net.device())?;
             let out = net
                 .run(&Pass::new(Start::Ids(&ids), End::Last).editing(edits))?
@@ -100,9 +119,8 @@ impl<'a> Trials<'a> {
 }
 
 /// Numbers that a sequence takes at the widest place of a pass.
-pub(super) fn floats(net: &Hooked, len: usize) -> usize {
-    let c = net.config();
-    len * (8 * c.width + 2 * c.inner)
+pub(super) fn floats(config: &Config, len: usize) -> usize {
+    len * (8 * config.width + 2 * config.inner)
 }
 
 /// ±1 for the side that is right.

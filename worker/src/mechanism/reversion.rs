@@ -9,7 +9,7 @@ use candle_core::{DType, Tensor};
 
 use super::readout::{Trials, floats, hooked};
 use super::rows::{At, Rows};
-use super::swap::{Batch, Interval, Sums, floats_of_batch};
+use super::swap::{Batch, Interval, Pieces, Sums, floats_of_batch, pieces_of_curves};
 use super::{Answer, MechanismError, Study};
 use crate::gpt2::hooks::{Edit, End, Hooked, Part, Pass, Point, Site, Start};
 
@@ -35,15 +35,17 @@ pub fn ask(study: &mut Study<'_>) -> Result<Answer> {
     let means = means(&net, trials, bytes, &mut |done| pulse(0.05 * done))?;
     let mut intact = vec![];
     let mut sums = Sums::default();
-    for rows in trials.batches(floats_of_batch(&net, trials.len), bytes) {
-        let done = rows.start as f64 / count;
-        let share = rows.len() as f64 / count;
+    for rows in trials.batches(floats_of_batch(&net, trials.len), bytes)? {
+        let (before, size) = (rows.start as f64, rows.len() as f64);
+        let mut pulse = |done: f64| pulse(0.05 + 0.95 * ((before + size * done) / count));
+        let mut pieces = Pieces::new(pieces_of_batch(&net), &mut pulse);
         let batch = Batch::new(trials, rows, &net, &origin)?;
+        pieces.step()?;
         intact.extend(batch.intact(&net)?);
-        sums.curves(&batch, &net, &origin)?;
+        sums.curves(&batch, &net, &origin, &mut pieces)?;
         let mut add = |name, layer, head, part| -> Result<()> {
             sums.add(name, layer, head, batch.with(&net, part, &origin)?);
-            Ok(())
+            pieces.step()
         };
         add("embedding", None, None, Part::Embedding)?;
         add("unembedding", None, None, Part::Unembedding)?;
@@ -56,21 +58,17 @@ pub fn ask(study: &mut Study<'_>) -> Result<Answer> {
             for head in 0..net.config().heads {
                 add("head", place, Some(head), Part::Head(layer, head))?;
             }
-            pulse(0.05 + 0.95 * (done + share * layer as f64 / layers as f64))?;
         }
-        for (layer, [attn, mlp]) in means.iter().enumerate() {
-            let place = Some(layer);
-            let both = [attn.clone(), mlp.clone()];
-            sums.add(
-                "ablation.block",
-                place,
-                None,
-                batch.edited(&net, layer, &both)?,
-            );
-            let sum = batch.edited(&net, layer, &both[..1])?;
-            sums.add("ablation.attn", place, None, sum);
-            let sum = batch.edited(&net, layer, &both[1..])?;
-            sums.add("ablation.mlp", place, None, sum);
+        for (layer, both) in means.iter().enumerate() {
+            for (name, edits) in [
+                ("ablation.block", &both[..]),
+                ("ablation.attn", &both[..1]),
+                ("ablation.mlp", &both[1..]),
+            ] {
+                let sum = batch.edited(&net, layer, edits)?;
+                sums.add(name, Some(layer), None, sum);
+                pieces.step()?;
+            }
         }
     }
 
@@ -98,6 +96,13 @@ pub fn ask(study: &mut Study<'_>) -> Result<Answer> {
     Ok(out.finish())
 }
 
+/// Making a batch; curves; the ends; of each layer attention, MLP, norms and heads,
+/// and three ablations.
+fn pieces_of_batch(net: &Hooked) -> usize {
+    let config = net.config();
+    1 + pieces_of_curves(config.layers) + 3 + config.layers * (3 + config.heads + 3)
+}
+
 /// For each layer the edits that put the mean over trials, at each position, in the
 /// place of what attention and MLP add to the stream.
 fn means(
@@ -112,7 +117,7 @@ fn means(
         .collect();
     let mut sums: Vec<Option<Tensor>> = vec![None; points.len()];
     let held = points.len() * trials.len * net.config().width;
-    for rows in trials.batches(held + floats(net, trials.len), bytes) {
+    for rows in trials.batches(held + floats(net.config(), trials.len), bytes)? {
         let ids = trials.prompts(&rows, net.device())?;
         let pass = Pass::new(Start::Ids(&ids), End::Block(layers)).reading(&points);
         let mut trace = net.run(&pass)?;

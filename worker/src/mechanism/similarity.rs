@@ -6,12 +6,13 @@
 //! - `cka.PAIRING`: linear centred kernel alignment, debiased;
 //! - `rsa.PAIRING`: Spearman's correlation of the dissimilarities (1 − Pearson)
 //!   between the mean patterns of the task's conditions, the cells of its design.
-//!   Between two seeds of one arm (`ft_ft`) it is the share of the structure that
-//!   seeds have in common, and so the noise ceiling of the other pairings.
+//!   Between two seeds of one arm (`ft_ft`) it is the reliability of the structure
+//!   from seed to seed. A noise ceiling is over all seeds of an arm: it follows from
+//!   their arrays, not from one job.
 //!
 //! Where there are several networks of a pairing, their mean.
 //!
-//! The array `rsa.rdm` (depths, slots, pairs of conditions) holds the subject's
+//! The array `rsa.rdm` (L + 1 depths, slots, pairs of conditions) holds the subject's
 //! dissimilarities in the order (0,1), (0,2) … (1,2) …; NaN where a condition has no
 //! trial. Slots are those of the template and "last": one token position each.
 
@@ -67,11 +68,13 @@ pub fn ask(study: &mut Study<'_>) -> Result<Answer> {
     let mut rdms = vec![];
     let mut missing = Missing::default();
     let mut course = Course::new((layers + 1) * slots.0.len());
-    for places in portions {
+    let bytes = portions.batch_bytes;
+    for places in portions.places {
         let mut seen = vec![];
         for network in &networks {
             let mut pulse = || course.tell(study);
-            seen.push(read(network, trials, &slots, &places, &mut pulse)?);
+            let x = read(network, trials, &slots, &places, bytes, &mut pulse)?;
+            seen.push(x);
         }
         for (i, &place) in places.iter().enumerate() {
             let subject = View::new(&seen[0][i], &conditions, cells);

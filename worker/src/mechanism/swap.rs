@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use candle_core::Tensor;
 
-use super::MechanismError;
 use super::readout::{Trials, floats};
+use super::{MechanismError, Stop};
 use crate::gpt2::hooks::{Edit, End, Hooked, Part, Pass, Point, Site, Start};
 
 type Result<T> = std::result::Result<T, MechanismError>;
@@ -30,7 +30,7 @@ pub(super) struct Batch<'a> {
 /// Numbers that one sequence takes in a batch.
 pub(super) fn floats_of_batch(net: &Hooked, len: usize) -> usize {
     let config = net.config();
-    2 * (config.layers + 1) * len * config.width + floats(net, len)
+    2 * (config.layers + 1) * len * config.width + floats(config, len)
 }
 
 impl<'a> Batch<'a> {
@@ -72,6 +72,7 @@ impl<'a> Batch<'a> {
     /// Σ LD of our network with a part of the other.
     pub fn with(&self, net: &Hooked, part: Part, other: &Hooked) -> Result<f64> {
         let mixed = net.with(part, other)?;
+        fired(&mixed, part, other)?;
         match part {
             Part::Block(layer)
             | Part::Attention(layer)
@@ -96,6 +97,15 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// Requires that a mixed network has the other's part. A stream that is handed over
+/// needs no such look: it is where the pass begins.
+pub(super) fn fired(mixed: &Hooked, part: Part, other: &Hooked) -> Result<()> {
+    match mixed.has(part, other)? {
+        true => Ok(()),
+        false => Err(MechanismError::NotFired(format!("{part:?}"))),
+    }
+}
+
 /// The streams that enter each block, and the one that leaves the last.
 pub(super) fn streams(net: &Hooked, ids: &Tensor) -> Result<Vec<Tensor>> {
     let layers = net.config().layers;
@@ -110,6 +120,42 @@ pub(super) fn streams(net: &Hooked, ids: &Tensor) -> Result<Vec<Tensor>> {
     }
     all.push(trace.out);
     Ok(all)
+}
+
+/// Tells the pulse of each piece of work on a batch: one pass, or two where a batch
+/// is made.
+pub(super) struct Pieces<'a> {
+    done: usize,
+    total: usize,
+    pulse: &'a mut dyn FnMut(f64) -> std::result::Result<(), Stop>,
+}
+
+impl<'a> Pieces<'a> {
+    /// So many are to come; `pulse` takes the share of the batch that is done.
+    pub fn new(
+        total: usize,
+        pulse: &'a mut dyn FnMut(f64) -> std::result::Result<(), Stop>,
+    ) -> Self {
+        Self {
+            done: 0,
+            total,
+            pulse,
+        }
+    }
+
+    /// One more is done.
+    ///
+    /// # Errors
+    /// If the pulse says stop.
+    pub fn step(&mut self) -> Result<()> {
+        self.done += 1;
+        Ok((self.pulse)(self.done as f64 / self.total as f64)?)
+    }
+}
+
+/// Pieces of [`Sums::curves`].
+pub(super) fn pieces_of_curves(layers: usize) -> usize {
+    layers + 2 * (layers + 1)
 }
 
 /// Sums of LD over trials by name, layer and head, in order.
@@ -132,17 +178,26 @@ impl Sums {
     /// The curves that any two networks have: `block` (layer), and `suffix` and
     /// `prefix` (depth k): blocks from k on with the final LayerNorm and the
     /// unembedding are the other's; embeddings and blocks below k are.
-    pub fn curves(&mut self, batch: &Batch<'_>, net: &Hooked, other: &Hooked) -> Result<()> {
+    pub fn curves(
+        &mut self,
+        batch: &Batch<'_>,
+        net: &Hooked,
+        other: &Hooked,
+        pieces: &mut Pieces<'_>,
+    ) -> Result<()> {
         let layers = net.config().layers;
         for layer in 0..layers {
             let sum = batch.with(net, Part::Block(layer), other)?;
             self.add("block", Some(layer), None, sum);
+            pieces.step()?;
         }
         for depth in 0..=layers {
             let suffix = batch.from(other, &batch.ours, depth)?;
             self.add("suffix", Some(depth), None, suffix);
+            pieces.step()?;
             let prefix = batch.from(net, &batch.theirs, depth)?;
             self.add("prefix", Some(depth), None, prefix);
+            pieces.step()?;
         }
         Ok(())
     }

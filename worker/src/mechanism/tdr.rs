@@ -66,8 +66,11 @@ pub fn ask(study: &mut Study<'_>) -> Result<Answer> {
     let workspace = 8 * trials.count() * (2 * width + variables.values.rows);
     let mut depths = vec![];
     let mut slopes = vec![];
-    for places in portions(study, &slots, 1, workspace)? {
-        let seen = read(&net, trials, &slots, &places, &mut || course.tell(study))?;
+    let portions = portions(study, &slots, 1, workspace)?;
+    for places in portions.places {
+        let mut pulse = || course.tell(study);
+        let bytes = portions.batch_bytes;
+        let seen = read(&net, trials, &slots, &places, bytes, &mut pulse)?;
         for x in seen {
             match Depth::new(&x, &variables) {
                 Ok(depth) => depths.push(depth),

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 
 use super::readout::{Trials, floats, hooked, numbers};
 use super::rows::{At, Rows};
-use super::swap::{Batch, Interval, Sums, floats_of_batch};
+use super::swap::{Batch, Interval, Pieces, Sums, fired, floats_of_batch, pieces_of_curves};
 use super::{Answer, MechanismError, Stop, Study};
-use crate::gpt2::hooks::{End, Hooked, Pass, Start};
+use crate::gpt2::hooks::{End, Hooked, Part, Pass, Start};
 
 type Result<T> = std::result::Result<T, MechanismError>;
 
@@ -95,12 +95,15 @@ fn transplant(
 ) -> Result<Interval> {
     let mut intact = vec![];
     let mut sums = Sums::default();
-    for rows in trials.batches(floats_of_batch(net, trials.len), bytes) {
-        let end = rows.end;
+    let layers = net.config().layers;
+    for rows in trials.batches(floats_of_batch(net, trials.len), bytes)? {
+        let (before, size) = (rows.start as f64, rows.len() as f64);
+        let mut pulse = |done: f64| pulse((before + size * done) / trials.count() as f64);
+        let mut pieces = Pieces::new(1 + pieces_of_curves(layers), &mut pulse);
         let batch = Batch::new(trials, rows, net, other)?;
+        pieces.step()?;
         intact.extend(batch.intact(net)?);
-        sums.curves(&batch, net, other)?;
-        pulse(end as f64 / trials.count() as f64)?;
+        sums.curves(&batch, net, other, &mut pieces)?;
     }
     let ld = Interval::of(&intact);
     for (name, layer, head, sum) in sums.iter() {
@@ -122,17 +125,39 @@ fn line(
     let mut points = vec![];
     for step in 0..=STEPS {
         let net = first.between(second, f64::from(step) / f64::from(STEPS))?;
-        points.push(behaviour(&net, trials, bytes)?);
-        pulse(f64::from(step) / f64::from(STEPS))?;
+        match step {
+            0 => ends_at(&net, first)?,
+            STEPS => ends_at(&net, second)?,
+            _ => {}
+        }
+        let before = f64::from(step);
+        let mut pulse = |done: f64| pulse((before + done) / f64::from(STEPS + 1));
+        points.push(behaviour(&net, trials, bytes, &mut pulse)?);
     }
     Ok(points)
 }
 
+/// Requires that an end of the line is that network: a head and the LayerNorms of
+/// each block, which are small, stand for the whole.
+fn ends_at(net: &Hooked, end: &Hooked) -> Result<()> {
+    fired(net, Part::FinalNorm, end)?;
+    (0..end.config().layers).try_for_each(|layer| {
+        fired(net, Part::Norms(layer), end)?;
+        fired(net, Part::Head(layer, 0), end)
+    })
+}
+
 /// Mean cross-entropy of the answer over the vocabulary, and two-way accuracy.
-fn behaviour(net: &Hooked, trials: Trials<'_>, bytes: u64) -> Result<[f64; 2]> {
+fn behaviour(
+    net: &Hooked,
+    trials: Trials<'_>,
+    bytes: u64,
+    pulse: &mut dyn FnMut(f64) -> std::result::Result<(), Stop>,
+) -> Result<[f64; 2]> {
     let vocab = net.config().vocab;
     let (mut loss, mut right) = (0.0, 0.0);
-    for rows in trials.batches(floats(net, trials.len) + 2 * vocab, bytes) {
+    for rows in trials.batches(floats(net.config(), trials.len) + 2 * vocab, bytes)? {
+        let done = rows.end as f64 / trials.count() as f64;
         let ids = trials.prompts(&rows, net.device())?;
         let out = net.run(&Pass::new(Start::Ids(&ids), End::Last))?.out;
         let logits = numbers(&net.logits(&out)?)?;
@@ -144,6 +169,7 @@ fn behaviour(net: &Hooked, trials: Trials<'_>, bytes: u64) -> Result<[f64; 2]> {
             loss += f64::from(most) + sum.ln() - of(answer);
             right += f64::from(u8::from(of(answer) > of(1 - answer)));
         }
+        pulse(done)?;
     }
     let count = trials.count() as f64;
     Ok([loss / count, right / count])

@@ -36,7 +36,8 @@ pub struct EvalSplit {
     /// positive is evidence for the right answer. `None` for tasks without two
     /// numeric dimensions, and where the prompts show no numbers.
     pub evidence: Option<Vec<[f64; 2]>>,
-    /// For each shortcut its name, and for each trial how often it is right.
+    /// For each shortcut its name, and for each trial how often it is right. Those
+    /// that would read what the prompts do not show are left out.
     pub shortcuts: Vec<(&'static str, Vec<f32>)>,
 }
 
@@ -92,13 +93,19 @@ impl Evaluation<'_> {
         }
         let blanked = |slots: &[&str], filler: &str| {
             let layout = self.layout.blanked(kind, self.tokenizer, slots, filler)?;
-            Ok(EvalSplit::new(name, kind, &layout, own(Split::Val)?))
+            Ok::<_, TaskError>(EvalSplit::new(name, kind, &layout, own(Split::Val)?))
         };
         let definition = kind.frame().definition;
         match planned.split {
-            Split::ControlNoCue => blanked(definition.cue_slots, NO_CUE),
+            Split::ControlNoCue => {
+                let mut split = blanked(definition.cue_slots, NO_CUE)?;
+                let cued = definition.cued_shortcuts;
+                split.shortcuts.retain(|(name, _)| !cued.contains(name));
+                Ok(split)
+            }
             Split::ControlNoNumbers => Ok(EvalSplit {
                 evidence: None,
+                shortcuts: vec![],
                 ..blanked(&definition.number_slots(), NO_NUMBER)?
             }),
             split => Ok(EvalSplit::new(name, kind, self.layout, own(split)?)),

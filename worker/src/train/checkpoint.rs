@@ -10,14 +10,18 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
+use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors, View};
 use seedbed_proto::JobKey;
 use seedbed_proto::result::Metric;
 use serde::{Deserialize, Serialize};
 
+use crate::memory::mapped;
 use crate::train::host::with_f32;
 use crate::train::optimizer::Moments;
 
@@ -34,7 +38,31 @@ pub struct Checkpoint<'a> {
     /// Their moments, by the same names: borrowed from the optimizer to be written.
     pub moments: BTreeMap<String, Cow<'a, Moments>>,
     /// Files that belong to the result already, by name.
-    pub kept: BTreeMap<String, Vec<u8>>,
+    pub kept: BTreeMap<String, Kept>,
+}
+
+/// A file, or a part of one, as it lies on the disk: never in memory as a whole.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    map: Arc<Mmap>,
+    range: Range<usize>,
+}
+
+impl Kept {
+    /// A whole file.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn file(path: &Path) -> io::Result<Self> {
+        let map = Arc::new(mapped(path)?);
+        let range = 0..map.len();
+        Ok(Self { map, range })
+    }
+
+    /// Its content.
+    pub fn bytes(&self) -> &[u8] {
+        &self.map[self.range.clone()]
+    }
 }
 
 /// What a run has measured.
@@ -231,7 +259,8 @@ impl Checkpoint<'_> {
                 pieces.insert(format!("{kind}/{name}"), piece);
             }
         }
-        for (name, bytes) in &self.kept {
+        for (name, kept) in &self.kept {
+            let bytes = kept.bytes();
             let piece = Piece::Bytes(bytes, [bytes.len()]);
             pieces.insert(format!("kept/{name}"), piece);
         }
@@ -249,11 +278,12 @@ impl Checkpoint<'static> {
             path: path.to_owned(),
             why,
         };
-        let bytes = fs::read(path).map_err(|source| CheckpointError::Io {
+        let whole = Kept::file(path).map_err(|source| CheckpointError::Io {
             path: path.to_owned(),
             source,
         })?;
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(e.to_string()))?;
+        let bytes = whole.bytes();
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(e.to_string()))?;
         let metadata = header.metadata().clone().unwrap_or_default();
         let field = |name: &str| {
             let value = metadata.get(name).map(String::as_str);
@@ -263,7 +293,7 @@ impl Checkpoint<'static> {
             return Err(damaged(format!("its format is not {FORMAT:?}")));
         }
         let (job, state) = (field("job")?, field("state")?);
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| damaged(e.to_string()))?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(|e| damaged(e.to_string()))?;
         let tensors: BTreeMap<String, _> = tensors.tensors().into_iter().collect();
         if digest(job, state, &tensors) != field("blake3")? {
             return Err(damaged("its content does not have its hash".to_owned()));
@@ -284,13 +314,20 @@ impl Checkpoint<'static> {
         };
         for (name, view) in &tensors {
             checkpoint
-                .insert(name, view.shape(), view.data())
+                .insert(name, view.shape(), view.data(), &whole)
                 .map_err(damaged)?;
         }
         Ok(checkpoint)
     }
 
-    fn insert(&mut self, name: &str, shape: &[usize], data: &[u8]) -> Result<(), String> {
+    /// Takes in a tensor, whose data are a part of the `whole` file.
+    fn insert(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        data: &[u8],
+        whole: &Kept,
+    ) -> Result<(), String> {
         let (kind, name) = name
             .split_once('/')
             .ok_or_else(|| format!("it holds an unknown tensor {name:?}"))?;
@@ -313,7 +350,12 @@ impl Checkpoint<'static> {
             }
             // A name is never a path: it will be a file in the work directory.
             "kept" if Path::new(name).file_name() == Some(name.as_ref()) => {
-                self.kept.insert(name.to_owned(), data.to_owned());
+                let from = data.as_ptr().addr() - whole.map.as_ptr().addr();
+                let kept = Kept {
+                    map: whole.map.clone(),
+                    range: from..from + data.len(),
+                };
+                self.kept.insert(name.to_owned(), kept);
             }
             _ => return Err(format!("it holds an unknown tensor {kind}/{name}")),
         }
@@ -369,8 +411,15 @@ mod tests {
             )]
             .into(),
             moments: [("h.0.attn.c_attn.weight".to_owned(), Cow::Owned(moments))].into(),
-            kept: [("matched.safetensors".to_owned(), vec![0, 255, 7])].into(),
+            kept: [("matched.safetensors".to_owned(), kept(&[0, 255, 7]))].into(),
         }
+    }
+
+    fn kept(bytes: &[u8]) -> Kept {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), bytes).expect("written");
+        // Its name may go: the map stays.
+        Kept::file(file.path()).expect("read")
     }
 
     fn key() -> JobKey {
@@ -394,7 +443,12 @@ mod tests {
             format!("{:?}", after.record)
         );
         assert_eq!(before.moments, after.moments);
-        assert_eq!(before.kept, after.kept);
+        let files = |c: &Checkpoint<'_>| -> Vec<_> {
+            let kept = c.kept.iter();
+            kept.map(|(name, kept)| (name.clone(), kept.bytes().to_vec()))
+                .collect()
+        };
+        assert_eq!(files(&before), files(&after));
         for (name, tensor) in &before.weights {
             let bits = |t: &Tensor| {
                 let values = t.flatten_all().and_then(|t| t.to_vec1::<f32>());
@@ -423,7 +477,7 @@ mod tests {
         let (_dir, path) = written();
         for name in ["../out", "/out", "a/b", ".."] {
             let mut checkpoint = checkpoint();
-            checkpoint.kept = [(name.to_owned(), vec![1])].into();
+            checkpoint.kept = [(name.to_owned(), kept(&[1]))].into();
             checkpoint.write(key(), &path).expect("written");
             let error = Checkpoint::read(key(), &path).expect_err("refused");
             assert!(error.to_string().contains("unknown tensor"), "{error}");

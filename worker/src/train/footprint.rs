@@ -1,7 +1,8 @@
 //! How much memory a training job takes, before it takes it.
 //!
-//! A count of what is alive at its three fullest moments: in a step, in an
-//! evaluation, and while the last weights are written. A job that can't fit is
+//! A count of what is alive at its fullest moments: in a step, in an evaluation,
+//! while the last weights are written, while the drift of all weights is measured,
+//! and where it goes on from a checkpoint. A job that can't fit is
 //! refused with the largest micro-batch that would, instead of being killed hours
 //! later by a system that says nothing. Counts of floats for each token follow from
 //! the operations' graph (B sequences of T tokens, C width, F inner width, H heads,
@@ -39,6 +40,8 @@ pub struct Job<'a> {
     pub eval_batch: u64,
     /// Whether it writes its last weights.
     pub keeps: bool,
+    /// Whether it measures how far its weights moved from the first ones.
+    pub drifts: bool,
 }
 
 /// Bytes that a job takes on its device.
@@ -83,11 +86,23 @@ impl Footprint {
         let eval = F32 * job.eval_batch * (tokens * widest + 3 * v);
         // The weights, as a copy, as the bytes of their tensors, and as a file.
         let written = if job.keeps { 3 * F32 * all } else { 0 };
+        // The weights as a copy, the first ones made anew, and the values of a tensor of
+        // both. Files are mapped, and take none.
+        let largest = tensors.iter().map(size).max().unwrap_or(0);
+        let drift = if job.drifts {
+            2 * F32 * (all + largest)
+        } else {
+            0
+        };
+        // The weights before they are the network's, or the moments before they are the
+        // optimizer's.
+        let resumed = F32 * all.max(2 * trained);
+        let more = [eval, written, drift, resumed].into_iter().max();
         Self {
             step: held + casts + F32 * trained + counts.fixed,
             sequence,
             accumulated: F32 * trained,
-            elsewhere: held + casts + eval.max(written),
+            elsewhere: held + casts + more.unwrap_or(0),
             batch: job.batch,
         }
     }
@@ -250,7 +265,7 @@ impl Counts {
 }
 
 /// "12.3 GiB", "45 MiB".
-fn words(bytes: u64) -> String {
+pub(crate) fn words(bytes: u64) -> String {
     let mib = bytes as f64 / f64::from(1 << 20);
     match mib {
         mib if mib >= 1024.0 => format!("{:.1} GiB", mib / 1024.0),

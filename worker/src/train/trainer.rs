@@ -17,7 +17,7 @@ use seedbed_proto::result::{FailureReason, Metric, Note};
 
 use crate::gpt2::Gpt2;
 use crate::job::{Directive, JobError, Progress, RunContext};
-use crate::train::checkpoint::{Checkpoint, CheckpointError, Point, Record};
+use crate::train::checkpoint::{Checkpoint, CheckpointError, Kept, Point, Record};
 use crate::train::error::TrainError;
 use crate::train::guards::{Gradients, finite_loss, finite_norm};
 use crate::train::layer_decay::share;
@@ -216,9 +216,9 @@ impl<'a> Run<'a> {
             run.adamw
                 .restore(&run.targets, moments, checkpoint.record.step)?;
             run.record = checkpoint.record;
-            for (name, bytes) in checkpoint.kept {
+            for (name, kept) in checkpoint.kept {
                 let path = ctx.work_dir.join(&name);
-                fs::write(&path, bytes).map_err(|e| unwritable(&path, &e))?;
+                fs::write(&path, kept.bytes()).map_err(|e| unwritable(&path, &e))?;
                 run.kept.push(name);
             }
         }
@@ -338,8 +338,8 @@ impl<'a> Run<'a> {
         };
         for name in &self.kept {
             let path = self.ctx.work_dir.join(name);
-            let bytes = fs::read(&path).map_err(|source| CheckpointError::Io { path, source })?;
-            checkpoint.kept.insert(name.clone(), bytes);
+            let kept = Kept::file(&path).map_err(|source| CheckpointError::Io { path, source })?;
+            checkpoint.kept.insert(name.clone(), kept);
         }
         checkpoint.write(self.settings.key, &path)?;
         Ok(self.ctx.host.checkpoint(self.record.step, &path)?)

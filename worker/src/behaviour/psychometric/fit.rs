@@ -200,14 +200,24 @@ impl Fit {
             .then(|| self.slopes[1] / self.slopes[0])
     }
 
+    /// Whether lapses keep P(right) below .75, whatever the evidence.
+    pub fn lapses_hide_75(&self) -> bool {
+        self.share_75() >= 1.0
+    }
+
+    /// The value of σ at which P(right) = .75.
+    fn share_75(&self) -> f64 {
+        (0.75 - self.lapse_right) / (1.0 - self.lapse_left - self.lapse_right)
+    }
+
     /// The relevant difference x at which P(right) = .75, the irrelevant one being
     /// 0; below 0 if a bias suffices. `None` where lapses keep P below .75, where
     /// β_rel is not above 0, or beyond `x_max`, the largest that was shown.
     pub fn threshold_75(&self, x_max: f64) -> Option<f64> {
-        let share = (0.75 - self.lapse_right) / (1.0 - self.lapse_left - self.lapse_right);
-        if !self.follows_relevant() || share >= 1.0 {
+        if !self.follows_relevant() || self.lapses_hide_75() {
             return None;
         }
+        let share = self.share_75();
         let eta = share.ln() - (1.0 - share).ln();
         let z = (eta - self.bias) / self.slopes[0];
         // Compared on the scale of z: x may be too large for a number.

@@ -115,6 +115,8 @@ fn why_not(name: &str, fitted: &Result<Fit, FitError>) -> String {
         Ok(fit) if !fit.follows_relevant() => {
             "the slope of the relevant evidence is not above 0 by its 95 % interval".to_owned()
         }
+        // What is left is the threshold: an intrusion needs no more than the slope.
+        Ok(fit) if fit.lapses_hide_75() => "lapses keep P(right) below .75".to_owned(),
         Ok(_) => format!("{name} lies beyond the evidence that was shown"),
     }
 }

@@ -292,6 +292,10 @@ fn thresholds_are_where_the_function_passes_three_quarters() {
         assert_eq!(f.threshold_75(0.001), None, "beyond what was shown");
         f.lapse_left = 0.25;
         assert_eq!(f.threshold_75(50.0), None, "P never passes .75");
+        let why = |f: &Fit| why_not("psychometric.threshold_75", &Ok(*f));
+        assert_eq!(why(&f), "lapses keep P(right) below .75");
+        f.lapse_left = 0.0;
+        assert!(why(&f).ends_with("lies beyond the evidence that was shown"));
         f.errors[1] = 100.0;
         assert_eq!((f.intrusion(), f.threshold_75(50.0)), (None, None));
     }

@@ -56,16 +56,7 @@ impl Hooked {
                     Part::Mlp(_) => (ours.fc, ours.proj) = (theirs.fc, theirs.proj),
                     Part::Norms(_) => (ours.ln_1, ours.ln_2) = (theirs.ln_1, theirs.ln_2),
                     Part::Head(_, head) => {
-                        let heads = self.config.heads;
-                        if head >= heads {
-                            return Err(HookError::Head {
-                                point: format!("a head of layer {layer}"),
-                                head,
-                                reason: format!("there are {heads}"),
-                            });
-                        }
-                        let width = self.config.width / heads;
-                        let range = (head * width, width);
+                        let range = self.columns_of(layer, head)?;
                         ours.q = ours.q.with_columns(&theirs.q, range)?;
                         ours.k = ours.k.with_columns(&theirs.k, range)?;
                         ours.v = ours.v.with_columns(&theirs.v, range)?;
@@ -76,6 +67,67 @@ impl Hooked {
             }
         }
         Ok(net)
+    }
+
+    /// Whether a part of this network is that of another one, number by number.
+    ///
+    /// # Errors
+    /// If the networks differ in shape, or the part is not there.
+    pub fn has(&self, part: Part, other: &Self) -> Result<bool> {
+        self.same_shape(other)?;
+        for (one, other) in self.tensors(part)?.iter().zip(&other.tensors(part)?) {
+            // Tensors that are shared need no look.
+            if one.id() != other.id() && values(one)? != values(other)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The tensors of a part; a head's are cut out of its block's.
+    fn tensors(&self, part: Part) -> Result<Vec<Tensor>> {
+        let linear = |l: &Linear| [l.weight.clone(), l.bias.clone()];
+        let norm = |n: &Norm| [n.gain.clone(), n.bias.clone()];
+        let attention = |b: &Block| [&b.q, &b.k, &b.v, &b.o].map(linear).concat();
+        let mlp = |b: &Block| [&b.fc, &b.proj].map(linear).concat();
+        let norms = |b: &Block| [&b.ln_1, &b.ln_2].map(norm).concat();
+        let block = |layer: usize| self.block(layer, "a part of a block");
+        Ok(match part {
+            Part::Embedding => vec![self.wte.clone(), self.wpe.clone()],
+            Part::Unembedding => vec![self.unembed.clone()],
+            Part::FinalNorm => norm(&self.ln_f).into(),
+            Part::Block(layer) => {
+                let b = block(layer)?;
+                [attention(b), mlp(b), norms(b)].concat()
+            }
+            Part::Attention(layer) => attention(block(layer)?),
+            Part::Mlp(layer) => mlp(block(layer)?),
+            Part::Norms(layer) => norms(block(layer)?),
+            Part::Head(layer, head) => {
+                let b = block(layer)?;
+                let (from, width) = self.columns_of(layer, head)?;
+                let mut all = vec![b.o.weight.narrow(0, from, width)?];
+                for projection in [&b.q, &b.k, &b.v] {
+                    all.push(projection.weight.narrow(1, from, width)?);
+                    all.push(projection.bias.narrow(0, from, width)?);
+                }
+                all
+            }
+        })
+    }
+
+    /// The first column of a head, and how many it has.
+    fn columns_of(&self, layer: usize, head: usize) -> Result<(usize, usize)> {
+        let heads = self.config.heads;
+        if head >= heads {
+            return Err(HookError::Head {
+                point: format!("a head of layer {layer}"),
+                head,
+                reason: format!("there are {heads}"),
+            });
+        }
+        let width = self.config.width / heads;
+        Ok((head * width, width))
     }
 
     /// The network (1 − α)·this + α·other, tensor by tensor.
@@ -155,6 +207,10 @@ impl Linear {
             bias: mixed(&self.bias, &other.bias, 0, range)?,
         })
     }
+}
+
+fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+    Ok(tensor.flatten_all()?.to_vec1()?)
 }
 
 /// `ours`, with a range (from, count) of `theirs` along an axis.

@@ -420,6 +420,28 @@ fn parts_make_the_other_network() {
     }
     assert_eq!(out(&all), out(&other), "ends and all components");
 
+    // A network has what it was given, and nothing else.
+    let parts = [
+        Part::Embedding,
+        Part::Unembedding,
+        Part::FinalNorm,
+        Part::Block(1),
+        Part::Attention(1),
+        Part::Mlp(1),
+        Part::Norms(1),
+        Part::Head(1, 1),
+    ];
+    for part in parts {
+        let has = |net: &Hooked| net.has(part, &other).expect("of one shape");
+        // Gains and biases are the same in both.
+        let alike = matches!(part, Part::FinalNorm | Part::Norms(_));
+        assert_eq!(has(&one), alike, "{part:?}");
+        assert!(has(&take(&one, &[part])), "{part:?}");
+    }
+    let attention = take(&one, &[Part::Attention(1)]);
+    let of = |part| attention.has(part, &other).expect("of one shape");
+    assert!(of(Part::Head(1, 0)) && !of(Part::Block(1)) && !of(Part::Head(0, 0)));
+
     // Heads have all of the attention but the output's bias.
     let heads = take(&one, &[Part::Head(1, 0), Part::Head(1, 1)]);
     let mut weights = lively(&config(), 1);

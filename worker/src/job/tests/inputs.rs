@@ -5,7 +5,7 @@ use crate::gpt2::{Config, weights};
 use crate::job::pretrain::base_of;
 
 /// The inputs with their weights in two files and an index.
-fn in_shards(inputs: &Inputs, dir: &Path) -> Inputs {
+pub(super) fn in_shards(inputs: &Inputs, dir: &Path) -> Inputs {
     let config = Config::read(&inputs.files["config.json"]).expect("a base's");
     let mut first = weights::read(&inputs.files[WEIGHTS], &config).expect("a base's");
     let second = first.split_off("h.1");

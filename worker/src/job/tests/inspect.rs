@@ -3,6 +3,7 @@
 use seedbed_proto::JobKey;
 use seedbed_proto::job::{Inspect, Moment, Partner, Question};
 
+use super::inputs::in_shards;
 use super::*;
 use crate::job::inspect::tests::question;
 use crate::job::inspect::{other_role, subject_role};
@@ -107,6 +108,18 @@ fn every_question_is_answered_and_twice_the_same() {
 }
 
 #[test]
+fn a_base_in_shards_answers_as_one_in_one_file() {
+    let trained = trained();
+    let dir = tempfile::tempdir().expect("a directory");
+    let shards = in_shards(&trained.inputs, dir.path());
+    for asked in [Question::Drift, Question::Similarity] {
+        let spec = spec(asked);
+        let (_, expect) = answer(&spec, &trained.inputs);
+        assert_eq!(answer(&spec, &shards).1, expect, "{asked}");
+    }
+}
+
+#[test]
 fn a_question_stops_when_it_is_told_to() {
     let trained = trained();
     for call in [0, 1] {
@@ -118,6 +131,37 @@ fn a_question_stops_when_it_is_told_to() {
             attempt.outcome
         );
     }
+}
+
+#[test]
+fn networks_that_do_not_fit_fail_before_they_are_read() {
+    let trained = trained();
+    let keep = tempfile::tempdir().expect("a directory");
+    let host = Script {
+        directives: BTreeMap::new(),
+        dir: keep.path().to_owned(),
+        seen: Mutex::default(),
+    };
+    let within = |memory_bytes| {
+        let ctx = RunContext {
+            device: Device::Cpu,
+            memory_bytes,
+            work_dir: keep.path().to_owned(),
+            shared_dir: keep.path().join("shared"),
+            shared_bytes_max: 0,
+            host: &host,
+        };
+        run(&spec(Question::Drift), &trained.inputs, &ctx)
+    };
+    // 64 MiB for activations, and three networks.
+    let error = within(64 << 20).expect_err("nothing for the networks");
+    assert_eq!(error.reason, FailureReason::OutOfMemory, "{error}");
+    assert!(
+        error.message.starts_with("drift looks at 3 networks")
+            && error.message.contains("lower `inspect.memory_mib`"),
+        "{error}"
+    );
+    assert!(within(80 << 20).is_ok());
 }
 
 #[test]

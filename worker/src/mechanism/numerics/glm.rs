@@ -82,6 +82,15 @@ const DECREMENT: f64 = 1e-7;
 /// … and at which it may end when f32 resolves no better step.
 const DECREMENT_STALLED: f64 = 1e-4;
 
+/// Bytes of a batch of fits of so many columns, beside those of the design and of the
+/// scores of its rows.
+pub const fn batch_bytes(width: usize) -> usize {
+    // Pairs of a step and a change; point, gradient, direction, the two that the next
+    // one is made from, and in f32 the points and gradients of the products.
+    let vectors = 2 * MEMORY + 6;
+    size_of::<f64>() * BATCH * vectors * (width + 1)
+}
+
 impl Design {
     /// Standardises activations (N, D). `None` if one is not finite.
     pub fn new(x: &Matrix<f32>) -> Option<Self> {

@@ -70,7 +70,7 @@ impl Chunk<'_> {
         let (layers, t) = (self.net.config().layers, self.pairs.len);
         // The pass itself, and the past of every layer, once more where it is joined.
         let past = 2 * (layers + 1) * t * self.net.config().width;
-        let bytes = 4 * (floats(self.net, window) + past) as u64;
+        let bytes = 4 * (floats(self.net.config(), window) + past) as u64;
         let most = ((self.bytes / bytes) as usize)
             .min(ROWS.div_ceil(window))
             .max(1);

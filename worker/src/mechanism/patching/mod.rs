@@ -8,7 +8,10 @@
 //! throughout; a ratio of sums, over pairs that the network solves both ways.
 //!
 //! A counterfactual that keeps the answer has no denominator of its own: its mean
-//! change of LD is set against that of `REFERENCE`.
+//! change of LD is set against that of the task's `reference`.
+//!
+//! `patching.CF.DIRECTION.SITE.centre` is a map's centre of mass over layers, Σ l·|v|
+//! / Σ |v| over all its cells: in blocks, 0 the first.
 
 mod batch;
 mod cells;
@@ -18,6 +21,8 @@ mod run;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 pub use cells::{Cell, HEADS, Maps, STREAM, patch};
 pub use pairs::Pairs;
 
@@ -25,11 +30,9 @@ use super::readout::hooked;
 use super::rows::{At, Rows};
 use super::{Answer, MechanismError, Study};
 use crate::gpt2::hooks::{Hooked, Site};
+use crate::task::Counterfactual;
 
 type Result<T> = std::result::Result<T, MechanismError>;
-
-/// The counterfactual whose denominator serves those that keep the answer.
-const REFERENCE: &str = "rel";
 
 /// Answers [`Question::Patching`](seedbed_proto::job::Question::Patching).
 ///
@@ -38,15 +41,16 @@ const REFERENCE: &str = "rel";
 pub fn ask(study: &mut Study<'_>) -> Result<Answer> {
     let net = hooked(study.subject, study.ops, study.device)?;
     let mut out = Rows::of_split(study);
-    // The reference first: the others may need its denominator.
     let mut all = study.task.kind().counterfactuals().to_vec();
-    all.sort_by_key(|counterfactual| counterfactual.name != REFERENCE);
+    let reference = reference(&all);
+    // It goes first: the others may need its denominator.
+    all.sort_by_key(|counterfactual| Some(counterfactual.name) != reference);
     if all.is_empty() {
         out.note("patching", "the task has no counterfactuals");
     }
     let (answers, bytes) = (study.task.answers(), study.budget.bytes);
     let parts = all.len() as f64;
-    let mut reference = None;
+    let mut mean = None;
     for (i, counterfactual) in all.into_iter().enumerate() {
         let name = counterfactual.name;
         let pairs = pairs_of(study, name);
@@ -64,23 +68,36 @@ pub fn ask(study: &mut Study<'_>) -> Result<Answer> {
             _ => patch(&net, &pairs, answers, &sites(), bytes, &mut pulse)?,
         };
         let own = denominators(&pairs, &maps);
-        if name == REFERENCE {
-            reference = own.whole();
+        if Some(name) == reference {
+            mean = own.whole();
         }
         let denominators = match counterfactual.flips {
             true => own,
-            false => own.over_mean(reference),
+            false => own.over_mean(mean),
         };
         let place = format!("patching.{name}");
         if pairs.count() == 0 {
             out.note(&place, "no pair is solved both ways");
         } else if denominators.whole().is_none() {
-            let reason = format!("no pair of {REFERENCE} is solved both ways: no denominator");
-            out.note(&place, reason);
+            out.note(&place, no_denominator(reference));
         }
         put(&mut out, name, &pairs, &maps, &denominators);
     }
     Ok(out.finish())
+}
+
+/// The counterfactual whose denominator serves those that keep the answer: `rel`, or
+/// the first that turns it where the task has no `rel`.
+fn reference(all: &[Counterfactual]) -> Option<&'static str> {
+    let rel = all.iter().find(|c| c.name == "rel");
+    rel.or_else(|| all.iter().find(|c| c.flips)).map(|c| c.name)
+}
+
+fn no_denominator(reference: Option<&str>) -> String {
+    match reference {
+        Some(name) => format!("no pair of {name} is solved both ways: no denominator"),
+        None => "no counterfactual of the task turns the answer: no denominator".to_owned(),
+    }
 }
 
 /// All sites, in the order of the maps.
@@ -175,9 +192,10 @@ impl Denominators {
     }
 }
 
-/// The cells' ratios as rows.
+/// The cells' ratios as rows, and each map's centre.
 fn put(out: &mut Rows, name: &str, pairs: &Pairs, maps: &Maps, denominators: &Denominators) {
     for (direction, word) in ["denoising", "noising"].into_iter().enumerate() {
+        let mut centres = BTreeMap::<Site, Centre>::new();
         for (cell, effects) in &maps.cells {
             let at = At {
                 layer: Some(cell.layer),
@@ -187,6 +205,36 @@ fn put(out: &mut Rows, name: &str, pairs: &Pairs, maps: &Maps, denominators: &De
             let value = effects[direction] / denominators.of(cell);
             let name = format!("patching.{name}.{word}.{}", cell.site.short());
             out.push(&name, at, value);
+            centres.entry(cell.site).or_default().add(cell.layer, value);
         }
+        for (site, centre) in centres {
+            let name = format!("patching.{name}.{word}.{}.centre", site.short());
+            out.push(&name, At::WHOLE, centre.value());
+            // Why there is no map at all is said once, of the counterfactual.
+            if centre.weight == 0.0 {
+                out.note(&name, "no patch of this site changes LD: no centre");
+            }
+        }
+    }
+}
+
+/// Centre of mass of a map over layers.
+#[derive(Debug, Clone, Copy, Default)]
+struct Centre {
+    /// Σ l·|v|.
+    moment: f64,
+    /// Σ |v|.
+    weight: f64,
+}
+
+impl Centre {
+    fn add(&mut self, layer: usize, value: f64) {
+        self.moment += layer as f64 * value.abs();
+        self.weight += value.abs();
+    }
+
+    /// In blocks; NaN where all cells are 0, or one is NaN.
+    fn value(self) -> f64 {
+        self.moment / self.weight
     }
 }

@@ -139,17 +139,87 @@ fn bits_do_not_depend_on_threads() {
 }
 
 #[test]
-fn a_patch_of_a_run_with_itself_does_nothing_at_all() {
-    let mut reference = Reference::read(Ops::Fused);
-    reference.pairs.corrupt.clone_from(&reference.pairs.clean);
-    let stream = |maps: Maps| {
-        maps.cells
-            .into_iter()
-            .filter(|(cell, _)| cell.slot.is_some())
+fn a_patch_of_a_run_with_itself_does_nothing() {
+    for ops in [Ops::Fused, Ops::Composite] {
+        let mut reference = Reference::read(ops);
+        reference.pairs.corrupt.clone_from(&reference.pairs.clean);
+        let cells = reference.patch(1 << 30).cells;
+        assert_eq!(cells.len(), 3 * (4 * 9 + 5 * reference.net.config().heads));
+        for (cell, effects) in cells {
+            // Rows of the stream that are the recipient's own need no pass; those of
+            // heads go through one, whose sums run over a window of the positions.
+            let within = match cell.slot {
+                Some(_) => 0.0,
+                None => 1e-6 * reference.pairs.count() as f64,
+            };
+            let largest = effects.iter().fold(0.0_f64, |m, e| m.max(e.abs()));
+            assert!(largest <= within, "{cell:?} ({ops:?}): {effects:?}");
+        }
+    }
+}
+
+/// Every activation put back where it was read, in a whole pass without a shortcut.
+#[test]
+fn an_edit_with_the_run_s_own_activation_changes_no_bit() {
+    let Reference { net, pairs, .. } = Reference::read(Ops::Composite);
+    let ids = pairs.prompts(false, &(0..pairs.count()), &Device::Cpu);
+    let ids = ids.expect("ids");
+    let bits = |out: &Tensor| -> Vec<u32> {
+        let values = out.flatten_all().and_then(|t| t.to_vec1::<f32>());
+        values
+            .expect("values")
+            .iter()
+            .map(|v| v.to_bits())
+            .collect()
     };
-    let cells: Vec<_> = stream(reference.patch(1 << 30)).collect();
-    assert_eq!(cells.len(), 3 * 4 * 9);
-    assert!(cells.iter().all(|(_, effects)| *effects == [0.0; 2]));
+    for layer in 0..net.config().layers {
+        for site in sites() {
+            let point = [Point::Block(layer, site)];
+            let read = Pass::new(Start::Ids(&ids), End::Last).reading(&point);
+            let intact = net.run(&read).expect("a pass");
+            let own = intact.get(point[0]).expect("read").clone();
+            let edits = [Edit::new(point[0], own)];
+            let edited = Pass::new(Start::Ids(&ids), End::Last).editing(&edits);
+            let edited = net.run(&edited).expect("a pass");
+            assert_eq!(bits(&edited.out), bits(&intact.out), "{site:?} of {layer}");
+        }
+    }
+}
+
+#[test]
+fn a_map_of_zeros_has_no_centre_and_says_so() {
+    let cell = |site, layer| Cell {
+        site,
+        layer,
+        head: Some(0),
+        slot: None,
+    };
+    let mut maps = Maps::default();
+    for (site, layer, effect) in [
+        (Site::Z, 0, 0.0),
+        (Site::Z, 1, 0.0),
+        (Site::Q, 0, 1.0),
+        (Site::Q, 1, -3.0),
+    ] {
+        maps.cells.insert(cell(site, layer), [effect, 0.0]);
+    }
+    let denominators = Denominators {
+        sums: vec![(2.0, 1)],
+    };
+    let mut out = Rows::new("test_iid", 0);
+    put(&mut out, "rel", &Pairs::default(), &maps, &denominators);
+    let answer = out.finish();
+    let centre = |map: &str| {
+        let name = format!("patching.rel.{map}.centre");
+        let found = answer.metrics.iter().find(|m| m.name == name);
+        let noted = answer.notes.iter().any(|note| note.place == name);
+        (found.expect("there is one").value, noted)
+    };
+    assert_eq!(centre("denoising.q"), (0.75, false));
+    for map in ["denoising.z", "noising.z", "noising.q"] {
+        let (value, noted) = centre(map);
+        assert!(value.is_nan() && noted, "{map}: {value}");
+    }
 }
 
 #[test]

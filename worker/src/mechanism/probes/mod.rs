@@ -30,7 +30,7 @@ use seedbed_proto::job::Init;
 
 use super::activations::{Course, Place, Slots, portions, read};
 use super::missing::Missing;
-use super::numerics::glm::Design;
+use super::numerics::glm::{self, Design};
 use super::numerics::matrix::Matrix;
 use super::numerics::nested::{HeldOut, Probe, Undefined, cross_validate, held_out};
 use super::readout::{Trials, hooked};
@@ -62,19 +62,20 @@ pub fn ask(study: &mut Study<'_>) -> Result<Answer> {
     let (n, width) = (trials.count(), study.subject.config.width);
     let masks = variables.splits.len() * (FOLDS + FOLDS * FOLDS);
     // The standardised activation, scores and masks of a batch of fits, masks of folds.
-    let workspace = 4 * n * (2 * width + 512 + masks);
+    let workspace = 4 * n * (2 * width + 512 + masks) + glm::batch_bytes(width);
     let portions = portions(study, &slots, networks.len(), workspace)?;
 
     let mut out = Rows::of_split(study);
     let mut missing = Missing::default();
     let places = (study.subject.config.layers + 1) * slots.0.len();
     let mut course = Course::new(places * networks.len());
-    for places in portions {
+    let bytes = portions.batch_bytes;
+    for places in portions.places {
         let mut seen = vec![];
         for network in &networks {
-            seen.push(read(network, trials, &slots, &places, &mut || {
-                course.tell(study)
-            })?);
+            let mut pulse = || course.tell(study);
+            let x = read(network, trials, &slots, &places, bytes, &mut pulse)?;
+            seen.push(x);
         }
         for (i, &place) in places.iter().enumerate() {
             let mut here = Here {

@@ -42,6 +42,11 @@ fn subject(label: &str, config: &Config, weights: Weights) -> Subject {
 
 impl Setting {
     fn new() -> Self {
+        Self::of("ctxdm")
+    }
+
+    /// Of another task.
+    fn of(task: &str) -> Self {
         let tokenizer = tokenizer();
         let vocab = u32::try_from(tokenizer.get_vocab_size(true)).expect("small");
         let shape = Shape {
@@ -51,7 +56,8 @@ impl Setting {
             positions: 64,
         };
         let config = Config::new(&shape, vocab).expect("valid");
-        let spec = spec("T0", [1, 10], &[[1, 2], [3, 5], [6, 9]]);
+        let mut spec = spec("T0", [1, 10], &[[1, 2], [3, 5], [6, 9]]);
+        spec.name = task.into();
         let task = Prepared::new(&spec, &tokenizer, config.positions).expect("a task");
         let split = task.eval_splits().iter().find(|s| s.name == "test_iid");
         Self {
@@ -71,12 +77,16 @@ impl Setting {
         self
     }
 
-    /// Moves the final LayerNorm's bias so that left and right are answered equally
-    /// often: a network that solves some pairs.
-    fn centred(mut self) -> Self {
+    /// Answers left and right equally often: a network that solves some pairs.
+    fn centred(self) -> Self {
         let mut deltas = self.lds(&self.subject.weights, |_| 1.0);
         deltas.sort_by(f64::total_cmp);
         let median = deltas[deltas.len() / 2];
+        self.leaning(-median)
+    }
+
+    /// Moves the final LayerNorm's bias so that every Δ is so much larger.
+    fn leaning(mut self, by: f64) -> Self {
         let weights = &mut self.subject.weights;
         let [left, right] = self.task.answers().map(|id| id as usize);
         let row = |id| weights[WTE].get(id).expect("a row");
@@ -84,9 +94,9 @@ impl Setting {
         let square = direction
             .sqr()
             .and_then(|s| s.sum_all()?.to_scalar::<f32>());
-        let step = median / f64::from(square.expect("a number"));
-        let bias = &weights["ln_f.bias"] - (direction * step).expect("scaled");
-        weights.insert("ln_f.bias".to_owned(), bias.expect("a difference"));
+        let step = by / f64::from(square.expect("a number"));
+        let bias = &weights["ln_f.bias"] + (direction * step).expect("scaled");
+        weights.insert("ln_f.bias".to_owned(), bias.expect("a sum"));
         self
     }
 

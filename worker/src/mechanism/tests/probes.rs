@@ -105,9 +105,10 @@ fn probes_of_the_same_network_transfer_without_loss() {
 fn neither_threads_nor_memory_change_a_bit() {
     let setting = Setting::new().with_items(144);
     let whole = setting.ask(Question::Probes);
-    // 144 trials of width 16 in 3 networks, and what fits are done with.
+    // A few places of 144 trials of width 16 in 3 networks at a time, beside a batch of
+    // prompts and what fits are done with.
     let little = setting
-        .try_ask(Question::Probes, 500_000)
+        .try_ask(Question::Probes, 1_200_000)
         .expect("an answer");
     assert_eq!(little, whole);
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build();
@@ -127,10 +128,38 @@ fn what_does_not_fit_is_refused_with_the_way_out() {
     for question in [Question::Probes, Question::Similarity, Question::Tdr] {
         let error = setting.try_ask(question, 10_000).expect_err("too little");
         let text = error.to_string();
-        assert!(
-            text.contains("raise `inspect.memory_mib` or lower `inspect.items`"),
-            "{text}"
-        );
+        let way_out = match question {
+            // It asks for the choices first, a batch at a time.
+            Question::Tdr => "raise `inspect.memory_mib` to 1",
+            _ => " or lower `inspect.items`",
+        };
+        assert!(text.contains(way_out), "{text}");
+        assert_eq!(JobError::from(error).reason, FailureReason::Invalid);
+    }
+}
+
+#[test]
+fn what_is_said_to_suffice_suffices_and_no_less() {
+    let setting = Setting::new();
+    for question in [Question::Probes, Question::Similarity, Question::Tdr] {
+        let fits = |bytes| setting.try_ask(question, bytes).is_ok();
+        let enough = (1..64).map(|i| i << 16).find(|&bytes| fits(bytes));
+        let enough = enough.expect("4 MiB are plenty");
+        let error = setting.try_ask(question, enough - (1 << 16));
+        let text = error.expect_err("too little").to_string();
+        let said = format!("memory_mib` to {}", enough.div_ceil(1 << 20));
+        assert!(text.contains(&said), "{enough} bytes suffice: {text}");
+    }
+}
+
+#[test]
+fn a_sequence_that_does_not_fit_is_refused_with_what_would() {
+    let setting = Setting::new();
+    for question in [Question::Lens, Question::Reversion, Question::Transplant] {
+        let error = setting.try_ask(question, 10_000).expect_err("too little");
+        let text = error.to_string();
+        assert!(text.starts_with("one sequence of "), "{text}");
+        assert!(text.ends_with("raise `inspect.memory_mib` to 1"), "{text}");
         assert_eq!(JobError::from(error).reason, FailureReason::Invalid);
     }
 }

@@ -1,6 +1,8 @@
 //! Transplants: nothing is lost to oneself, and θ⁰ as a partner is reversion.
 
+use super::super::swap::fired;
 use super::*;
+use crate::gpt2::hooks::Part;
 
 #[test]
 fn a_network_has_nothing_to_lose_to_itself() {
@@ -36,6 +38,22 @@ fn a_network_has_nothing_to_lose_to_itself() {
     );
     let barrier = value(&answer, "interpolation.pt_ft.barrier", None, None);
     assert!(barrier >= 0.0, "the ends are on the line: {barrier}");
+}
+
+#[test]
+fn a_swap_that_did_not_take_place_is_a_bug_that_is_named() {
+    let setting = Setting::new();
+    let net = |subject| super::super::readout::hooked(subject, Ops::Fused, &Device::Cpu);
+    let (ours, theirs) = (net(&setting.subject), net(&setting.origin));
+    let (ours, theirs) = (ours.expect("a network"), theirs.expect("a network"));
+    for part in [Part::Block(1), Part::Head(2, 1), Part::Unembedding] {
+        let error = fired(&ours, part, &theirs).expect_err("not swapped");
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("{part:?} of another")), "{text}");
+        assert_eq!(JobError::from(error).reason, FailureReason::Bug);
+        let mixed = ours.with(part, &theirs).expect("of one shape");
+        fired(&mixed, part, &theirs).expect("swapped");
+    }
 }
 
 #[test]

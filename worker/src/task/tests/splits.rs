@@ -160,6 +160,29 @@ fn controls_show_the_trials_of_val_without_what_they_need() {
 }
 
 #[test]
+fn controls_have_no_floor_of_what_they_do_not_show() {
+    for (name, cue_free) in [
+        ("ctxdm", &["one_dimension", "sum", "global_maximum"][..]),
+        (
+            "multidm",
+            &["one_dimension", "global_maximum", "tens_digit"],
+        ),
+        ("anti", &["always_larger"]),
+        ("taskswitch", &["always_a", "as_before", "same_answer"]),
+    ] {
+        let cells = kind(&every_split(name, 1)).cells() as u32;
+        let prepared = prepare(&every_split(name, cells));
+        let shortcuts = |split: &str| -> Vec<_> {
+            let shortcuts = &named(&prepared, split).shortcuts;
+            shortcuts.iter().map(|(name, _)| *name).collect()
+        };
+        assert_eq!(shortcuts("val"), prepared.kind().shortcuts(), "{name}");
+        assert_eq!(shortcuts("control_no_cue"), cue_free, "{name}");
+        assert_eq!(shortcuts("control_no_numbers"), [""; 0], "{name}");
+    }
+}
+
+#[test]
 fn what_a_short_range_cannot_hold_out_is_said() {
     // The range and bins of the quickstart, and half its trials: all is held out.
     let mut spec = every_split("ctxdm", 360);

@@ -13,6 +13,7 @@ use seedbed_proto::result::Metric;
 use super::*;
 use crate::gpt2::{Entry, Gpt2, init, trainable};
 use crate::job::{Directive, Host, Progress, RunContext};
+use crate::mechanism::drift::drift;
 use crate::memory::keep_pages;
 use crate::train::error::TrainError;
 use crate::train::tests_support::optim;
@@ -27,6 +28,8 @@ struct Case {
     engine: Engine,
     loss: Loss,
     frozen: Frozen,
+    width: u32,
+    drifts: bool,
 }
 
 fn cases() -> Vec<Case> {
@@ -39,6 +42,8 @@ fn cases() -> Vec<Case> {
         },
         loss,
         frozen,
+        width: 192,
+        drifts: false,
     };
     vec![
         case(Ops::Fused, Dtype::F32, Loss::Full, BATCH, Frozen::None),
@@ -60,29 +65,42 @@ fn cases() -> Vec<Case> {
             BATCH,
             Frozen::None,
         ),
+        // Little trains, a few sequences at a time: the fullest moment is the drift's.
+        Case {
+            width: 768,
+            drifts: true,
+            ..case(Ops::Fused, Dtype::F32, Loss::Answer, 4, Frozen::Prefix(3))
+        },
     ]
 }
 
-fn config() -> Config {
-    let shape = Shape {
-        layers: 4,
-        heads: 4,
-        width: 192,
-        positions: LEN as u32,
-    };
-    Config::new(&shape, 2000).expect("valid")
+impl Case {
+    fn config(&self) -> Config {
+        let shape = Shape {
+            layers: 4,
+            heads: 4,
+            width: self.width,
+            positions: LEN as u32,
+        };
+        Config::new(&shape, 2000).expect("valid")
+    }
+
+    fn trainable(&self) -> BTreeSet<String> {
+        trainable(&self.config(), &self.frozen, false).expect("fits")
+    }
 }
 
-fn footprint(case: &Case, trainable: &BTreeSet<String>) -> Footprint {
+fn footprint(case: &Case) -> Footprint {
     Footprint::of(&Job {
-        config: &config(),
-        trainable,
+        config: &case.config(),
+        trainable: &case.trainable(),
         engine: case.engine,
         len: LEN,
         batch: BATCH,
         loss: case.loss,
         eval_batch: 0,
         keeps: false,
+        drifts: case.drifts,
     })
 }
 
@@ -90,6 +108,7 @@ fn footprint(case: &Case, trainable: &BTreeSet<String>) -> Footprint {
 struct Same {
     ids: Vec<u32>,
     loss: Loss,
+    drifts: bool,
 }
 
 impl Course for Same {
@@ -118,7 +137,11 @@ impl Course for Same {
         })
     }
 
-    fn visit(&self, _model: &Gpt2, _visit: &mut Visit<'_>) -> Result<Vec<Metric>, Halt> {
+    fn visit(&self, model: &Gpt2, _visit: &mut Visit<'_>) -> Result<Vec<Metric>, Halt> {
+        if self.drifts {
+            let first = init::weights(model.config(), Init::Scratch, None, 1, false)?;
+            drift(model.config(), &first, &model.weights()?)?;
+        }
         Ok(vec![])
     }
 }
@@ -136,8 +159,7 @@ impl Host for GoOn {
 }
 
 fn steps(case: &Case) {
-    let config = config();
-    let names = trainable(&config, &case.frozen, false).expect("fits");
+    let (config, names) = (case.config(), case.trainable());
     let weights = init::weights(&config, Init::Scratch, None, 1, false).expect("fresh");
     let Engine { ops, dtype, .. } = case.engine;
     let model = Gpt2::new(&config, &weights, &names, ops, dtype, &Device::Cpu).expect("a network");
@@ -167,6 +189,7 @@ fn steps(case: &Case) {
     let same = Same {
         ids,
         loss: case.loss,
+        drifts: case.drifts,
     };
     train(&same, &model, &settings, &ctx, None).expect("two steps");
 }
@@ -212,8 +235,7 @@ fn the_count_is_near_the_measured_peak() {
         assert!(child.status.success(), "{child:?}");
         let text = fs::read_to_string(out).expect("written by the child");
         let measured: u64 = text.parse().expect("a number");
-        let names = trainable(&config(), &case.frozen, false).expect("fits");
-        let counted = footprint(case, &names).bytes(case.engine.micro_batch);
+        let counted = footprint(case).bytes(case.engine.micro_batch);
         let ratio = counted as f64 / measured as f64;
         all_near &= (0.85..=1.4).contains(&ratio);
         report += &format!(
@@ -228,9 +250,7 @@ fn the_count_is_near_the_measured_peak() {
 
 #[test]
 fn a_job_that_does_not_fit_is_told_the_micro_batch_that_would() {
-    let case = &cases()[0];
-    let names = trainable(&config(), &case.frozen, false).expect("fits");
-    let count = footprint(case, &names);
+    let count = footprint(&cases()[0]);
     let full = count.bytes(BATCH);
     count.require(BATCH, full).expect("fits exactly");
     count.require(BATCH, 0).expect("nothing is known");
@@ -253,9 +273,7 @@ fn a_job_that_does_not_fit_is_told_the_micro_batch_that_would() {
 
 #[test]
 fn a_device_whose_memory_ran_out_all_the_same_is_asked_for_half() {
-    let case = &cases()[0];
-    let names = trainable(&config(), &case.frozen, false).expect("fits");
-    let count = footprint(case, &names);
+    let count = footprint(&cases()[0]);
     let ran_out = || JobError::new(FailureReason::OutOfMemory, "CUDA_ERROR_OUT_OF_MEMORY");
     let told = |micro_batch, available| count.advise(ran_out(), micro_batch, available).message;
     let text = told(BATCH, 1 << 40);
@@ -284,8 +302,8 @@ fn freezing_and_the_loss_change_the_count_as_they_should() {
     let of = |loss, frozen: &Frozen, ops| {
         let mut case = cases()[0].clone();
         (case.loss, case.engine.ops) = (loss, ops);
-        let names = trainable(&config(), frozen, false).expect("fits");
-        footprint(&case, &names).bytes(BATCH)
+        case.frozen = frozen.clone();
+        footprint(&case).bytes(BATCH)
     };
     let whole = of(Loss::Full, &Frozen::None, Ops::Fused);
     assert!(of(Loss::Answer, &Frozen::None, Ops::Fused) < whole);
