@@ -19,7 +19,7 @@ use crate::clock::Micros;
 use crate::results::SweepResults;
 use crate::rpc::RpcError;
 use crate::settle::SettleError;
-use crate::store::{Counts, Store};
+use crate::store::{Counts, Store, Submitted};
 use crate::submission::{self, Submission};
 use crate::sweep::{self, Sweep, Until};
 
@@ -52,6 +52,29 @@ async fn ruled(store: &dyn Store, id: &str) -> Result<Option<(Sweep, Submission)
     Ok(sweep.compare.until.is_some().then_some((sweep, submission)))
 }
 
+/// Notes a sweep with the rule that it has now.
+async fn note(
+    sweeps: &mut BTreeMap<SweepId, Known>,
+    store: &dyn Store,
+    id: SweepId,
+) -> Result<(), RpcError> {
+    let Some((sweep, _)) = ruled(store, &id.to_string()).await? else {
+        sweeps.remove(&id);
+        return Ok(());
+    };
+    let results = store.results(&id.to_string()).await?;
+    let known = Known {
+        // No sweep has such counts: it is looked at anew.
+        counts: Counts {
+            cancelled: u64::MAX,
+            ..Counts::default()
+        },
+        state: replication(&sweep, &results, None).unwrap_or_default(),
+    };
+    sweeps.insert(id, known);
+    Ok(())
+}
+
 impl Growth {
     /// Learns which of the sweeps on record grow. For the start of a coordinator.
     ///
@@ -61,7 +84,7 @@ impl Growth {
         for status in store.list().await? {
             // A text that this program can't read grows nothing; whoever asks for
             // its results is told.
-            match self.note(store, status.id).await {
+            match note(&mut *self.sweeps.lock().await, store, status.id).await {
                 Ok(()) | Err(RpcError::Settle(SettleError::Sweep(_))) => {}
                 Err(error) => return Err(error),
             }
@@ -69,27 +92,38 @@ impl Growth {
         Ok(())
     }
 
-    /// Notes a sweep that was just submitted, with the rule that it has now.
+    /// Stores a sweep and notes the rule that it has now. The lock is held
+    /// throughout: a block of seeds that is being added must not bring the old text
+    /// back.
     ///
     /// # Errors
-    /// If the store can't be read.
-    pub async fn note(&self, store: &dyn Store, id: SweepId) -> Result<(), RpcError> {
-        let rule = ruled(store, &id.to_string()).await?;
-        let Some((sweep, _)) = rule else {
-            self.sweeps.lock().await.remove(&id);
-            return Ok(());
-        };
-        let results = store.results(&id.to_string()).await?;
-        let known = Known {
-            // No sweep has such counts: it is looked at anew.
-            counts: Counts {
-                cancelled: u64::MAX,
-                ..Counts::default()
-            },
-            state: replication(&sweep, &results, None).unwrap_or_default(),
-        };
-        self.sweeps.lock().await.insert(id, known);
-        Ok(())
+    /// If the sweep has mistakes, or the store can't be written.
+    pub async fn submit(
+        &self,
+        store: &Arc<dyn Store>,
+        artifacts: &Artifacts,
+        submission: Submission,
+        now: Micros,
+    ) -> Result<(String, Submitted), RpcError> {
+        let mut sweeps = self.sweeps.lock().await;
+        let (name, submitted) = submission::submit(store, artifacts, submission, now).await?;
+        note(&mut sweeps, &**store, submitted.sweep).await?;
+        Ok((name, submitted))
+    }
+
+    /// Ends a sweep; says how many jobs had no end yet. A block of seeds that is
+    /// being added must not bring it back.
+    ///
+    /// # Errors
+    /// If there is no such sweep, or the store can't be written.
+    pub async fn cancel(
+        &self,
+        store: &dyn Store,
+        sweep: &str,
+        now: Micros,
+    ) -> Result<u64, RpcError> {
+        let _held = self.sweeps.lock().await;
+        Ok(store.cancel(sweep, now).await?)
     }
 
     /// The sweeps that grow.

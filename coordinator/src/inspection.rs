@@ -110,7 +110,7 @@ pub fn jobs(
             };
             for question in &asked.ask {
                 let others = match question.compares() {
-                    true => partners(subject, *moment, &known, compare),
+                    true => partners(subject, *moment, &known, compare, selection),
                     false => vec![],
                 };
                 jobs.push(job(asked, subject, network.clone(), *question, others));
@@ -226,12 +226,14 @@ fn milestones(last: u64) -> Vec<u64> {
 }
 
 /// With which networks a run's is compared: of the same arm and the next seed,
-/// and, for a fine-tuned one, its twin from scratch.
+/// and, for a fine-tuned one, its twin from scratch: the one that the selection
+/// chose, else the one of the same value of what is selected over.
 fn partners(
     subject: &Known<'_>,
     moment: Moment,
     known: &[Known<'_>],
     compare: &Compare,
+    selection: &Selection,
 ) -> Vec<Partner> {
     let init = subject.train.init;
     let mut found = vec![];
@@ -258,10 +260,14 @@ fn partners(
         let selected = compare.select.as_ref().map_or("", |s| s.axis.as_str());
         let ignored = ["init", selected];
         let here = group(&subject.run.point, &ignored);
-        let twin = known
+        let twins: Vec<&Known<'_>> = known
             .iter()
-            .find(|k| k.train.init == Init::Scratch && group(&k.run.point, &ignored) == here);
-        if let Some(twin) = twin {
+            .filter(|k| k.train.init == Init::Scratch && group(&k.run.point, &ignored) == here)
+            .collect();
+        let chosen = twins.iter().find(|k| picks(selection, &k.run.point));
+        let value = subject.run.point.get(selected);
+        let equal = || twins.iter().find(|k| k.run.point.get(selected) == value);
+        if let Some(twin) = chosen.or_else(equal) {
             add(twin);
         }
     }

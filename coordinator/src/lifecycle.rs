@@ -3,14 +3,15 @@
 //! ```text
 //!            InputsDone        Leased          Completed
 //!  Blocked ────────────▶ Pending ──────▶ Running ──────────▶ Done
-//!     │                     ▲               │
-//!     │ InputFailed         └── Requeued ───┤
-//!     ▼                                     │
+//!     │                   ▲ ▲               │               │
+//!     │ InputFailed       │ └── Requeued ───┤               │
+//!     ▼                   └───────────── WeightsWanted ─────┘
 //!  Failed ◀─────────── Exhausted ───────────┘
 //! ```
 //! `Cancelled` takes whatever has no end yet; `Retried` brings back what failed
 //! or was cancelled (as `Blocked`: whether its inputs are done is then looked at
-//! as for a new job). Nothing ever leaves `Done`.
+//! as for a new job). `WeightsWanted` alone leaves `Done`: the result stays on
+//! record, and the job is done again for the files that were dropped from it.
 
 use seedbed_proto::result::JobPhase;
 
@@ -33,11 +34,13 @@ pub enum Event {
     Cancelled,
     /// A person wants it again.
     Retried,
+    /// A question needs weights of its result that were dropped.
+    WeightsWanted,
 }
 
 impl Event {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::InputsDone,
         Self::InputFailed,
         Self::Leased,
@@ -46,6 +49,7 @@ impl Event {
         Self::Exhausted,
         Self::Cancelled,
         Self::Retried,
+        Self::WeightsWanted,
     ];
 }
 
@@ -74,6 +78,7 @@ pub const fn next(from: JobPhase, event: Event) -> Result<JobPhase, IllegalTrans
         (Running, Event::Exhausted) => Ok(Failed),
         (Blocked | Pending | Running, Event::Cancelled) => Ok(Cancelled),
         (Failed | Cancelled, Event::Retried) => Ok(Blocked),
+        (Done, Event::WeightsWanted) => Ok(Pending),
         (from, event) => Err(IllegalTransition { from, event }),
     }
 }
@@ -112,14 +117,18 @@ mod tests {
              running Requeued pending\n\
              running Exhausted failed\n\
              running Cancelled cancelled\n\
+             done WeightsWanted pending\n\
              failed Retried blocked\n\
              cancelled Retried blocked\n"
         );
     }
 
     #[test]
-    fn nothing_leaves_done_and_an_illegal_event_is_named() {
+    fn nothing_else_leaves_done_and_an_illegal_event_is_named() {
         for event in Event::ALL {
+            if event == Event::WeightsWanted {
+                continue;
+            }
             let error = next(JobPhase::Done, event).expect_err("done is the end");
             assert!(error.to_string().contains("done"), "{error}");
         }

@@ -34,14 +34,23 @@ pub struct SweepResults {
     /// the run that it is about, with `question`, `at` and `step` beside it. There
     /// are none before a selection is on record.
     pub inspections: Vec<Run>,
-    /// Selection records, oldest first. While there is none, no run carries
-    /// metrics or notes of a test split.
+    /// Selection records, oldest first.
     pub selections: Vec<Selection>,
+    /// The version of the record that was made from all that the sweep lists. None
+    /// while the sweep goes on, older records or not: then no run carries metrics
+    /// or notes of a test split.
+    pub current: Option<u32>,
     /// Every attempt at every job of the sweep; not part of the result files.
     pub attempts: Vec<Attempt>,
 }
 
 impl SweepResults {
+    /// The selection that is current; while there is none, tests are sealed.
+    pub fn selection(&self) -> Option<&Selection> {
+        let current = self.current?;
+        self.selections.iter().find(|s| s.version == current)
+    }
+
     /// The same with what was found inside each run's networks among its metrics,
     /// under the step of the weights.
     pub fn answered(&self) -> Cow<'_, Self> {

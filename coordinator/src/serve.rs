@@ -228,9 +228,11 @@ impl Server {
     /// go on with what they have, and come back to the next coordinator.
     pub async fn stop(mut self) {
         self.stop.cancel();
-        if tokio::time::timeout(STOP_GRACE, &mut self.serving)
-            .await
-            .is_err()
+        // One that has ended by itself was waited for, and must not be again.
+        if !self.serving.is_finished()
+            && tokio::time::timeout(STOP_GRACE, &mut self.serving)
+                .await
+                .is_err()
         {
             tracing::warn!("open calls were cut off");
             self.serving.abort();

@@ -26,7 +26,7 @@ use crate::results::SweepResults;
 use crate::rpc::{RpcError, convert};
 use crate::settle::settle;
 use crate::store::{BlobInfo, Lease, NewWorker, Progress, Recorded, Store};
-use crate::submission::{self, Submission};
+use crate::submission::Submission;
 
 /// Longest poll for work; a client that wants longer asks again.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -314,9 +314,10 @@ impl Coordinator {
             yaml: request.yaml,
             files,
         };
-        let (name, submitted) =
-            submission::submit(&self.store, &self.artifacts, submission, self.now()).await?;
-        self.growth.note(&*self.store, submitted.sweep).await?;
+        let (name, submitted) = self
+            .growth
+            .submit(&self.store, &self.artifacts, submission, self.now())
+            .await?;
         tracing::info!(
             sweep = name,
             jobs = submitted.jobs,
@@ -412,7 +413,7 @@ impl Coordinator {
     }
 
     pub(crate) async fn cancel(&self, sweep: &str) -> Result<u64, RpcError> {
-        Ok(self.store.cancel(sweep, self.now()).await?)
+        self.growth.cancel(&*self.store, sweep, self.now()).await
     }
 
     pub(crate) async fn retry(&self, sweep: &str) -> Result<u64, RpcError> {
@@ -428,10 +429,18 @@ impl Coordinator {
         Ok(settle(&*self.store, sweep, self.now()).await?)
     }
 
-    /// Lists the questions about networks that are due, of this sweep or of all.
+    /// Lists the questions about networks that are due, of this sweep or of all. Of
+    /// all, one that can't be read must not stop the others.
     async fn ask_questions(&self, sweep: Option<&str>) -> Result<(), RpcError> {
         for due in self.store.awaiting_inspection(sweep).await? {
-            settle(&*self.store, &due.to_string(), self.now()).await?;
+            let settled = settle(&*self.store, &due.to_string(), self.now()).await;
+            match settled {
+                Err(error) if sweep.is_none() => tracing::error!(
+                    sweep = %due, %error,
+                    "the questions about a sweep's networks could not be listed"
+                ),
+                settled => drop(settled?),
+            }
         }
         Ok(())
     }
@@ -479,7 +488,7 @@ impl Coordinator {
     /// Goes on with sweeps whose runs have settled, whether or not anybody watches.
     pub(crate) async fn follow_up(&self) {
         if let Err(error) = self.ask_questions(None).await {
-            tracing::error!(%error, "the questions about trained networks could not be listed");
+            tracing::error!(%error, "the sweeps that ask about their networks are not known");
         }
     }
 

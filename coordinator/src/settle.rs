@@ -3,7 +3,9 @@
 //! and weights that nobody keeps are dropped.
 //!
 //! Each of these is one write, in this order, and each may be made again: whoever
-//! is killed between two of them goes on from here.
+//! is killed between two of them goes on from here. Each says of which sweep it has
+//! read the results: where a submission, a retry or a cancellation came between, it
+//! is refused, and all is read again.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +16,7 @@ use crate::artifacts::retention;
 use crate::clock::Micros;
 use crate::inspection;
 use crate::results::{Selection, SweepResults};
-use crate::store::{Store, StoreError};
+use crate::store::{Revision, Store, StoreError};
 use crate::sweep::{self, KeepWeights, Sweep, SweepErrors};
 
 /// Results that cannot be read.
@@ -44,7 +46,22 @@ pub async fn settle(
 ) -> Result<SweepResults, SettleError> {
     // By id from here on: a name may be given to another text meanwhile.
     let id = store.sweep_id(sweep).await?.to_string();
-    let results = store.results(&id).await?;
+    loop {
+        match settle_once(store, &id, now).await {
+            // Each turn takes another submission.
+            Err(SettleError::Store(StoreError::SweepMoved(_))) => {}
+            settled => return settled,
+        }
+    }
+}
+
+async fn settle_once(
+    store: &dyn Store,
+    id: &str,
+    now: Micros,
+) -> Result<SweepResults, SettleError> {
+    let read_at = store.revision(id).await?;
+    let results = store.results(id).await?;
     let file = sweep::parse(&results.name, &results.yaml)?;
     if aggregate::replication::next_size(&results, &file.compare).is_some() {
         // Seeds are still to come: no choice yet, and tests stay sealed.
@@ -54,74 +71,93 @@ pub async fn settle(
         let settled = results.runs.iter().all(|run| run.phase.is_settled());
         if settled && file.inspect.is_some() {
             // No run has yielded a network: there is nothing to ask of.
-            store.list_inspections(&id, 0, vec![], now).await?;
+            store.list_inspections(id, read_at, 0, vec![], now).await?;
         }
         return Ok(results);
     };
-    let sealed = results.selections.last() != Some(&selection);
-    let recorded = store.record_selection(&id, selection, now).await?;
-    let listed = list_questions(store, &id, &file, &results, &recorded, now).await?;
-    let dropped = drop_weights(store, &id, &file, &results, &recorded).await?;
+    let recorded = store.record_selection(id, read_at, selection, now).await?;
+    let sealed = results.selection() != Some(&recorded);
+    let reading = Reading {
+        id,
+        read_at,
+        file,
+        results,
+    };
+    let listed = reading.list_questions(store, &recorded, now).await?;
+    let dropped = reading.drop_weights(store, &recorded).await?;
+    let results = reading.results;
     if sealed || listed || dropped > 0 {
         // A large sweep's results fit into memory once.
         drop(results);
-        return Ok(store.results(&id).await?);
+        return Ok(store.results(id).await?);
     }
     Ok(results)
 }
 
-/// Lists the questions that the sweep file asks; `false` if they are listed.
-async fn list_questions(
-    store: &dyn Store,
-    id: &str,
-    file: &Sweep,
-    results: &SweepResults,
-    selection: &Selection,
-    now: Micros,
-) -> Result<bool, SettleError> {
-    let Some(asked) = &file.inspect else {
-        return Ok(false);
-    };
-    let specs = store.train_specs(id).await?;
-    let jobs = inspection::jobs(asked, &file.compare, selection, &results.runs, &specs)?;
-    let count = jobs.len();
-    let version = selection.version;
-    let listed = store.list_inspections(id, version, jobs, now).await?;
-    if listed {
-        tracing::info!(
-            sweep = results.name,
-            version,
-            jobs = count,
-            "the selection is on record; the networks are inspected"
-        );
-    }
-    Ok(listed)
+/// A settled sweep as it was read.
+struct Reading<'a> {
+    id: &'a str,
+    read_at: Revision,
+    file: Sweep,
+    results: SweepResults,
 }
 
-/// Drops the weights that `keep:` does not ask for. What a question still needs
-/// stays until it is answered.
-async fn drop_weights(
-    store: &dyn Store,
-    id: &str,
-    file: &Sweep,
-    results: &SweepResults,
-    selection: &Selection,
-) -> Result<u64, SettleError> {
-    let keep = match file.keep.weights {
-        KeepWeights::All => return Ok(0),
-        KeepWeights::Selected if selection.choices.is_empty() => return Ok(0),
-        KeepWeights::Selected => retention::picked(selection, &results.runs),
-        // Without questions no run has stored any.
-        KeepWeights::None if file.inspect.is_none() => return Ok(0),
-        KeepWeights::None => BTreeSet::new(),
-    };
-    let dropped = store.retain_weights(id, keep).await?;
-    if dropped > 0 {
-        tracing::info!(
-            sweep = results.name,
-            dropped,
-            "weights that the sweep does not keep are dropped"
-        );
+impl Reading<'_> {
+    /// Lists the questions that the sweep file asks; `false` if they are listed.
+    async fn list_questions(
+        &self,
+        store: &dyn Store,
+        selection: &Selection,
+        now: Micros,
+    ) -> Result<bool, SettleError> {
+        let Some(asked) = &self.file.inspect else {
+            return Ok(false);
+        };
+        let (compare, runs) = (&self.file.compare, &self.results.runs);
+        let specs = store.train_specs(self.id).await?;
+        let jobs = inspection::jobs(asked, compare, selection, runs, &specs)?;
+        let count = jobs.len();
+        let version = selection.version;
+        let listed = store
+            .list_inspections(self.id, self.read_at, version, jobs, now)
+            .await?;
+        if listed {
+            tracing::info!(
+                sweep = self.results.name,
+                version,
+                jobs = count,
+                "the selection is on record; the networks are inspected"
+            );
+        }
+        Ok(listed)
     }
-    Ok(dropped)
+
+    /// Drops the weights that `keep:` does not ask for. What a question still needs
+    /// stays until it is answered.
+    async fn drop_weights(
+        &self,
+        store: &dyn Store,
+        selection: &Selection,
+    ) -> Result<u64, SettleError> {
+        let keep = match self.file.keep.weights {
+            KeepWeights::All => return Ok(0),
+            KeepWeights::Selected if selection.choices.is_empty() => return Ok(0),
+            KeepWeights::Selected => retention::picked(selection, &self.results.runs),
+            // Without questions no run has stored any.
+            KeepWeights::None if self.file.inspect.is_none() => return Ok(0),
+            KeepWeights::None => BTreeSet::new(),
+        };
+        let dropped = store.retain_weights(self.id, self.read_at, keep).await?;
+        if dropped > 0 {
+            tracing::info!(
+                sweep = self.results.name,
+                dropped,
+                "weights that the sweep does not keep are dropped"
+            );
+        }
+        Ok(dropped)
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,6 +59,7 @@ impl Fixture {
             runs,
             inspections: Vec::new(),
             selections: Vec::new(),
+            current: None,
         }
     }
 
@@ -71,6 +72,7 @@ impl Fixture {
 /// Puts the selection on record that the runs call for.
 pub(crate) fn unseal(mut results: SweepResults) -> SweepResults {
     let selection = super::select(&results, &crate::sweep::Compare::default());
+    results.current = selection.as_ref().map(|s| s.version);
     results.selections.extend(selection);
     results
 }

@@ -71,7 +71,7 @@ pub struct Analysis {
     /// The split that the answer is read from: "test_iid", or the selection's
     /// split while tests are sealed or where there are none.
     pub headline_split: String,
-    /// The latest selection record; none while runs are unsettled.
+    /// The current selection record; none while runs are unsettled.
     pub selection: Option<Selection>,
     /// Every cell, in the sweep's order.
     pub cells: Vec<Cell>,
@@ -163,7 +163,7 @@ pub fn analyse(results: &SweepResults, compare: &Compare) -> Analysis {
     let answered = results.answered();
     let results = answered.as_ref();
     let runs = in_order(results);
-    let selection = results.selections.last().cloned();
+    let selection = results.selection().cloned();
     let mut notes = Vec::new();
 
     let seeds: BTreeSet<u64> = runs.iter().filter_map(|r| compare.seed(&r.point)).collect();

@@ -6,7 +6,7 @@ use seedbed_proto::result::{FailureReason, JobPhase, Metric};
 use serde_json::json;
 
 use super::fixture::{Fixture, fail, run_of, unseal};
-use super::{Analysis, Family, Steps, analyse, select};
+use super::{Analysis, Family, MetricId, Steps, analyse, select};
 use crate::results::SweepResults;
 use crate::sweep::Compare;
 
@@ -225,6 +225,18 @@ fn a_rate_at_which_seeds_fail_does_not_win_by_luck() {
 }
 
 #[test]
+fn a_record_of_what_the_sweep_was_unseals_nothing_of_what_it_is() {
+    let mut results = Fixture::default().selected();
+    assert!(!analyse(&results, &Compare::default()).sealed());
+    results.current = None;
+    let a = analyse(&results, &Compare::default());
+    assert!(a.sealed());
+    assert_eq!(a.headline_split, "val");
+    let tests = |id: &MetricId| id.split.starts_with("test");
+    assert!(!a.cells.iter().any(|c| c.summaries.keys().any(tests)));
+}
+
+#[test]
 fn a_new_record_is_made_only_when_it_says_something_new() {
     let mut results = Fixture::default().selected();
     let again = select(&results, &Compare::default()).unwrap();
@@ -332,6 +344,7 @@ fn a_sweep_without_selection_is_unsealed_by_an_empty_record() {
     let mut results = Fixture::default().results();
     let record = select(&results, &compare).unwrap();
     assert!(record.choices.is_empty());
+    results.current = Some(record.version);
     results.selections.push(record);
     let a = analyse(&results, &compare);
     assert_eq!(a.headline_split, "test_iid");

@@ -30,6 +30,7 @@ impl World {
             runs: vec![],
             inspections: vec![],
             selections: vec![],
+            current: None,
             attempts: vec![],
         };
         let mut specs = BTreeMap::new();
@@ -149,6 +150,43 @@ fn networks_are_paired_within_and_across_arms() {
         .into_iter()
         .filter(|(_, i)| i.question == Question::Lens);
     assert!(alone.into_iter().all(|(_, i)| i.others.is_empty()));
+}
+
+#[test]
+fn of_all_runs_each_is_paired_with_the_chosen_twin_or_with_that_of_its_rate() {
+    let better = |point: &Point| {
+        let worse = rate_and_seed(point).0 == 0.001;
+        if worse { 0.8 } else { 0.9 }
+    };
+    let mut world = World::new(&file("inspect: {for: all, ask: [similarity]}"), better);
+    let twins = |world: &World| -> Vec<(f64, u64, f64)> {
+        let run = |key: &JobKey| world.results.runs.iter().find(|run| run.key == *key);
+        let rate = |key: &JobKey| rate_and_seed(&run(key).expect("a run").point).0;
+        let jobs = world.jobs().into_iter().map(|(_, inspect)| inspect);
+        let twins = jobs.flat_map(|i| {
+            let twin = i.others.iter().find(|p| p.pairing == "ft_sc").cloned();
+            twin.map(|t| (rate(&i.subject.job), i.subject.seed, rate(&t.network.job)))
+        });
+        twins.collect()
+    };
+    let chosen = twins(&world);
+    assert_eq!(chosen.len(), 6);
+    assert!(
+        chosen.iter().all(|(_, _, twin)| *twin == 0.002),
+        "{chosen:?}"
+    );
+
+    // Without the chosen one of seed 0, the equal one; another one is none.
+    let gone = world.results.runs.iter_mut().find(|run| {
+        run.point["init"] == json!("scratch") && rate_and_seed(&run.point) == (0.002, 0)
+    });
+    let gone = gone.expect("in the sweep");
+    let key = gone.key;
+    world.specs.remove(&key);
+    let left = twins(&world);
+    let of_seed_0: Vec<_> = left.iter().filter(|(_, seed, _)| *seed == 0).collect();
+    assert_eq!(of_seed_0, [&(0.001, 0, 0.001)]);
+    assert_eq!(left.len(), 5);
 }
 
 #[test]

@@ -71,6 +71,7 @@ fn store_code(error: &StoreError) -> Code {
         StoreError::BadResult { .. } | StoreError::BadSweep { .. } => Code::InvalidArgument,
         // A worker's result must outlive trouble with the coordinator's disk.
         StoreError::BlobBusy(_)
+        | StoreError::SweepMoved(_)
         | StoreError::DiskFull(_)
         | StoreError::Busy(_)
         | StoreError::Database(_)
@@ -126,6 +127,7 @@ mod tests {
         );
         check(StoreError::UnknownSweep("x".into()).into(), Code::NotFound);
         check(StoreError::Closed.into(), Code::Unavailable);
+        check(StoreError::SweepMoved("x".into()).into(), Code::Unavailable);
         let (claimed, actual) = (blob, BlobDigest::of(b"other"));
         check(
             ArtifactError::WrongDigest { claimed, actual }.into(),

@@ -43,6 +43,7 @@ pub fn encode(results: SweepResults) -> impl Iterator<Item = v1::ResultsChunk> +
         yaml: results.yaml,
         selections_json: results.selections.iter().map(json_text).collect(),
         provenance_json: json_text(&results.attempts),
+        current_version: results.current,
     };
     let runs = results.runs.into_iter().map(|run| (run, false));
     let inspections = results.inspections.into_iter().map(|run| (run, true));
@@ -119,6 +120,7 @@ where
             .map(|text| serde_json::from_str(text))
             .collect::<Result<_, _>>()
             .map_err(json("selections_json"))?,
+        current: header.current_version,
         attempts: serde_json::from_str(&header.provenance_json).map_err(json("provenance_json"))?,
     };
     while let Some(chunk) = chunks.try_next().await? {
@@ -220,6 +222,7 @@ mod tests {
                 by: "val.accuracy".into(),
                 choices: vec![],
             }],
+            current: Some(1),
             attempts: vec![Attempt {
                 job_key: JobKey::of(b"x"),
                 attempt: 1,

@@ -633,5 +633,56 @@ async fn a_sweep_grows_until_its_interval_is_narrow_enough() {
         .await
         .expect("readable");
     assert_eq!((results.selections.len(), results.runs.len()), (1, 10));
+    assert!(results.runs[0].metrics.iter().any(|m| m.is_test()));
+
+    // The same file again leaves the tests open; one that goes on seals them, until
+    // its last seed is in.
+    submit(&bench, &mut worker, GROWING).await;
+    let coordinator = bench.server.coordinator();
+    let again = coordinator.results("growing").await.expect("readable");
+    assert_eq!(again, results);
+    let more = GROWING.replace("0.1, max_seeds: 5", "1.0e-9, max_seeds: 6");
+    submit(&bench, &mut worker, &more).await;
+    assert_eq!(state(&bench).await, (10, 2, 6, 4, false));
+    let growing = coordinator.results("growing").await.expect("readable");
+    assert_eq!((growing.selections.len(), growing.selection()), (1, None));
+    let mut metrics = growing.runs.iter().flat_map(|run| &run.metrics);
+    assert!(metrics.all(|m| !m.is_test()));
     bench.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_sweep_that_can_t_be_read_does_not_hide_the_others() {
+    let bench = Bench::start().await;
+    let mut worker = bench.worker().await;
+    submit(&bench, &mut worker, SWEEP).await;
+    let coordinator = bench.server.coordinator();
+    let broken = crate::store::NewSweep {
+        name: "broken".into(),
+        yaml: "name: [".into(),
+        files: BTreeMap::new(),
+        inspects: true,
+    };
+    let now = crate::clock::Micros(1);
+    let stored = coordinator
+        .store()
+        .submit_sweep(broken, Box::new(std::iter::empty()), now)
+        .await;
+    stored.expect("the store does not read it");
+    let all = coordinator.list().await.expect("the others are there");
+    let names: Vec<_> = all.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(names, ["small", "broken"]);
+    assert!(coordinator.status("broken").await.is_err());
+    assert!(coordinator.status("small").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_server_that_ended_by_itself_can_be_stopped() {
+    let Bench {
+        mut server, _dir, ..
+    } = Bench::start().await;
+    server.serving.abort();
+    let why = server.ended().await;
+    assert!(matches!(why, ServeError::Ended(_)), "{why}");
+    server.stop().await;
 }

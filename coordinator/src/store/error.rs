@@ -15,6 +15,10 @@ pub enum StoreError {
     /// No sweep of this name or id.
     #[error("there is no sweep {0:?} (`coordinator status` lists them)")]
     UnknownSweep(String),
+    /// The sweep was submitted, cancelled or retried since its results were read:
+    /// read them again.
+    #[error("sweep {0:?} has changed meanwhile, try again")]
+    SweepMoved(String),
     /// A worker that never registered with this store.
     #[error("worker {0} is not registered")]
     UnknownWorker(WorkerId),

@@ -43,7 +43,8 @@ pub trait Store: Send + Sync {
     /// jobs; a job that is no longer listed leaves the sweep but keeps its
     /// result, and is not handed out while no sweep lists it. A cancelled job
     /// that is listed becomes ready again; a failed one stays failed until
-    /// [`Store::retry`]. A job with a failed input is stored as failed.
+    /// [`Store::retry`]. A job with a failed input is stored as failed. No selection
+    /// is current any more, and no questions are listed.
     async fn submit_sweep(
         &self,
         sweep: NewSweep,
@@ -59,11 +60,12 @@ pub trait Store: Send + Sync {
 
     /// Ends what has no end yet, and says how many jobs that were. A job that
     /// another sweep wants too goes on, unless that one was cancelled as well.
-    /// Naming a state, it may be called again.
+    /// No selection is current any more. Naming a state, it may be called again.
     async fn cancel(&self, sweep: &str, now: Micros) -> Result<u64, StoreError>;
 
     /// Makes failed and cancelled jobs ready again, with a fresh retry budget and
-    /// from their last checkpoint; says how many. It may be called again.
+    /// from their last checkpoint; says how many. No selection is current any more.
+    /// It may be called again.
     async fn retry(&self, sweep: &str, now: Micros) -> Result<u64, StoreError>;
 
     // ---- workers ----------------------------------------------------------
@@ -108,6 +110,10 @@ pub trait Store: Send + Sync {
     /// Records a result, once: whatever happens around it, exactly one result of
     /// a job is ever on record, and it is never changed. Jobs that waited for it
     /// become ready in the same transaction.
+    ///
+    /// A job that is done again for its weights gets back the files that were
+    /// dropped from its result, if this is the same one. If not, the one on record
+    /// stands, and the questions that waited for the weights have failed.
     ///
     /// A result for a job that is done is compared with the one on record, if the
     /// lease was ever one of that job. [`StoreError::MissingBlobs`] if an artifact
@@ -157,7 +163,8 @@ pub trait Store: Send + Sync {
     async fn results_header(&self, sweep: &str) -> Result<SweepResults, StoreError>;
 
     /// Up to `limit` runs of a sweep whose ordinal is at least `from`, in order.
-    /// Metrics of test splits are left out while the sweep has no selection.
+    /// A run whose result is on record is done, whether or not it is done again for
+    /// its weights. Metrics of test splits are left out while no selection is current.
     async fn runs(&self, sweep: &str, from: u64, limit: u32) -> Result<Vec<Run>, StoreError>;
 
     /// The same of its inspect jobs.
@@ -184,6 +191,11 @@ pub trait Store: Send + Sync {
         Ok(results)
     }
 
+    /// How often a sweep was changed. To be read before the results from which a
+    /// write follows: that write answers [`StoreError::SweepMoved`] if it has been
+    /// changed since.
+    async fn revision(&self, sweep: &str) -> Result<Revision, StoreError>;
+
     /// A sweep's text and files, as they were last submitted.
     async fn submission(&self, sweep: &str) -> Result<Submission, StoreError>;
     /// The specs of a sweep's train jobs, canonical JSON by key.
@@ -197,9 +209,13 @@ pub trait Store: Send + Sync {
     /// Lists a sweep's inspect jobs, in the place of those that are listed: all or
     /// nothing. They follow from this version of its selection; 0 if it has none.
     /// `false` if they are listed already, or the sweep was cancelled.
+    ///
+    /// A run whose weights one of them needs and that were dropped goes back to
+    /// work; the question waits for it.
     async fn list_inspections(
         &self,
         sweep: &str,
+        read_at: Revision,
         version: u32,
         jobs: Vec<NewJob>,
         now: Micros,
@@ -211,10 +227,12 @@ pub trait Store: Send + Sync {
 
     /// Records a selection and answers with it as it stands on record: a new
     /// version if it says something new, else the latest one. The version that
-    /// it comes with is not looked at.
+    /// it comes with is not looked at. It is the current one until the sweep is
+    /// submitted, cancelled or retried.
     async fn record_selection(
         &self,
         sweep: &str,
+        read_at: Revision,
         selection: Selection,
         now: Micros,
     ) -> Result<Selection, StoreError>;
@@ -223,7 +241,12 @@ pub trait Store: Send + Sync {
     /// weights of its other runs that are done are dropped, unless another sweep
     /// keeps them or a job still needs them; says how many files. The bytes go
     /// with the next collection of garbage.
-    async fn retain_weights(&self, sweep: &str, keep: BTreeSet<JobKey>) -> Result<u64, StoreError>;
+    async fn retain_weights(
+        &self,
+        sweep: &str,
+        read_at: Revision,
+        keep: BTreeSet<JobKey>,
+    ) -> Result<u64, StoreError>;
 
     // ---- blobs ------------------------------------------------------------
     // Used by `artifacts::Artifacts`, which keeps bytes and rows in step.

@@ -63,6 +63,11 @@ impl NewJob {
     }
 }
 
+/// How often a sweep was submitted again, cancelled or retried: what follows from
+/// results that were read at one revision is not written at another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revision(pub u64);
+
 /// Answer to a submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Submitted {

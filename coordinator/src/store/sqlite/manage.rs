@@ -3,7 +3,7 @@
 use seedbed_proto::result::{FailureReason, JobPhase};
 use sqlx::SqliteConnection;
 
-use super::row;
+use super::{inspect, row};
 use crate::clock::Micros;
 use crate::lifecycle::{Event, moves, next};
 use crate::store::StoreError;
@@ -15,11 +15,15 @@ pub(super) async fn cancel(
     now: Micros,
 ) -> Result<u64, StoreError> {
     let sweep = row::sweep(conn, sweep).await?;
-    sqlx::query("UPDATE sweeps SET cancelled_us = coalesce(cancelled_us, ?) WHERE id = ?")
-        .bind(now.0)
-        .bind(sweep.id)
-        .execute(&mut *conn)
-        .await?;
+    sqlx::query(
+        "UPDATE sweeps SET cancelled_us = coalesce(cancelled_us, ?), selected_version = NULL,
+           revision = revision + 1
+         WHERE id = ?",
+    )
+    .bind(now.0)
+    .bind(sweep.id)
+    .execute(&mut *conn)
+    .await?;
     // The attempts first: afterwards nobody knows what was running.
     sqlx::query(
         "UPDATE attempts SET outcome = 'cancelled', ended_us = ?2
@@ -61,10 +65,14 @@ pub(super) async fn retry(
     now: Micros,
 ) -> Result<u64, StoreError> {
     let sweep = row::sweep(conn, sweep).await?;
-    sqlx::query("UPDATE sweeps SET cancelled_us = NULL, inspected_version = NULL WHERE id = ?")
-        .bind(sweep.id)
-        .execute(&mut *conn)
-        .await?;
+    sqlx::query(
+        "UPDATE sweeps SET cancelled_us = NULL, inspected_version = NULL,
+           selected_version = NULL, revision = revision + 1
+         WHERE id = ?",
+    )
+    .bind(sweep.id)
+    .execute(&mut *conn)
+    .await?;
     let retried = revive(conn, sweep.id, &JobPhase::ALL).await?;
     settle_blocked(conn, sweep.id, now).await?;
     Ok(retried)
@@ -98,7 +106,7 @@ pub(super) async fn revive(
 }
 
 /// Makes blocked jobs of a sweep follow their inputs: failed if one has failed,
-/// ready if all are done.
+/// ready if all are done and their weights are there.
 pub(super) async fn settle_blocked(
     conn: &mut SqliteConnection,
     sweep_id: i64,
@@ -118,6 +126,7 @@ pub(super) async fn settle_blocked(
     for input in failed {
         fail_dependents(conn, input, now).await?;
     }
+    inspect::want_weights(conn, sweep_id).await?;
     let ready = next(JobPhase::Blocked, Event::InputsDone)?;
     sqlx::query(
         "UPDATE jobs SET phase = ?2
@@ -159,17 +168,9 @@ pub(super) async fn fail_dependents(
     failed: i64,
     now: Micros,
 ) -> Result<(), StoreError> {
-    let to = next(JobPhase::Blocked, Event::InputFailed)?;
     let mut inputs = vec![failed];
     while let Some(input) = inputs.pop() {
-        let dependents: Vec<i64> = sqlx::query_scalar(
-            "SELECT j.id FROM job_inputs i JOIN jobs j ON j.id = i.job_id
-             WHERE i.input_id = ? AND j.phase = 'blocked' ORDER BY j.id",
-        )
-        .bind(input)
-        .fetch_all(&mut *conn)
-        .await?;
-        if dependents.is_empty() {
+        if waiting(conn, input).await?.is_empty() {
             continue;
         }
         let why: String = sqlx::query_scalar("SELECT failure_message FROM jobs WHERE id = ?")
@@ -180,21 +181,44 @@ pub(super) async fn fail_dependents(
             "its input {} failed: {why}",
             row::describe(conn, input).await?
         );
-        for job in dependents {
-            sqlx::query(
-                "UPDATE jobs SET phase = ?, finished_us = ?, failure_reason = ?,
-                   failure_message = ?
-                 WHERE id = ? AND phase = 'blocked'",
-            )
-            .bind(to.name())
-            .bind(now.0)
-            .bind(FailureReason::Invalid.name())
-            .bind(&message)
-            .bind(job)
-            .execute(&mut *conn)
-            .await?;
-            inputs.push(job);
-        }
+        inputs.extend(fail_waiting(conn, input, &message, now).await?);
     }
     Ok(())
+}
+
+/// The jobs that wait for this one.
+async fn waiting(conn: &mut SqliteConnection, input: i64) -> Result<Vec<i64>, StoreError> {
+    Ok(sqlx::query_scalar(
+        "SELECT j.id FROM job_inputs i JOIN jobs j ON j.id = i.job_id
+         WHERE i.input_id = ? AND j.phase = 'blocked' ORDER BY j.id",
+    )
+    .bind(input)
+    .fetch_all(conn)
+    .await?)
+}
+
+/// Fails the jobs that wait for this one, and answers with them.
+pub(super) async fn fail_waiting(
+    conn: &mut SqliteConnection,
+    input: i64,
+    message: &str,
+    now: Micros,
+) -> Result<Vec<i64>, StoreError> {
+    let to = next(JobPhase::Blocked, Event::InputFailed)?;
+    let jobs = waiting(conn, input).await?;
+    for job in &jobs {
+        sqlx::query(
+            "UPDATE jobs SET phase = ?, finished_us = ?, failure_reason = ?,
+               failure_message = ?
+             WHERE id = ? AND phase = 'blocked'",
+        )
+        .bind(to.name())
+        .bind(now.0)
+        .bind(FailureReason::Invalid.name())
+        .bind(message)
+        .bind(job)
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(jobs)
 }

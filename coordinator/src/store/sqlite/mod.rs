@@ -36,7 +36,7 @@ use tokio::sync::watch;
 
 use super::{
     BlobInfo, Checkpoint, Expired, Lease, Leased, NewJob, NewJobs, NewSweep, NewWorker, Progress,
-    Recorded, Renewal, Store, StoreError, Submitted, SweepStatus,
+    Recorded, Renewal, Revision, Store, StoreError, Submitted, SweepStatus,
 };
 use crate::clock::Micros;
 use crate::results::{Run, Selection, SweepResults};
@@ -359,6 +359,7 @@ impl Store for SqliteStore {
     async fn list_inspections(
         &self,
         sweep: &str,
+        read_at: Revision,
         version: u32,
         jobs: Vec<NewJob>,
         now: Micros,
@@ -366,9 +367,15 @@ impl Store for SqliteStore {
         let sweep = sweep.to_owned();
         self.writer
             .write(Effect::Jobs, move |c| {
-                Box::pin(async move { inspect::list(c, &sweep, version, &jobs, now).await })
+                Box::pin(
+                    async move { inspect::list(c, &sweep, read_at, version, &jobs, now).await },
+                )
             })
             .await
+    }
+
+    async fn revision(&self, sweep: &str) -> Result<Revision, StoreError> {
+        row::revision(&mut *self.snapshot().await?, sweep).await
     }
 
     async fn submission(&self, sweep: &str) -> Result<Submission, StoreError> {
@@ -382,22 +389,30 @@ impl Store for SqliteStore {
     async fn record_selection(
         &self,
         sweep: &str,
+        read_at: Revision,
         selection: Selection,
         now: Micros,
     ) -> Result<Selection, StoreError> {
         let sweep = sweep.to_owned();
         self.writer
             .write(Effect::Jobs, move |c| {
-                Box::pin(async move { results::record_selection(c, &sweep, selection, now).await })
+                Box::pin(async move {
+                    results::record_selection(c, &sweep, read_at, selection, now).await
+                })
             })
             .await
     }
 
-    async fn retain_weights(&self, sweep: &str, keep: BTreeSet<JobKey>) -> Result<u64, StoreError> {
+    async fn retain_weights(
+        &self,
+        sweep: &str,
+        read_at: Revision,
+        keep: BTreeSet<JobKey>,
+    ) -> Result<u64, StoreError> {
         let sweep = sweep.to_owned();
         self.writer
             .write(Effect::Quiet, move |c| {
-                Box::pin(async move { results::retain_weights(c, &sweep, &keep).await })
+                Box::pin(async move { results::retain_weights(c, &sweep, read_at, &keep).await })
             })
             .await
     }

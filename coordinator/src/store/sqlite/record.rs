@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use seedbed_proto::result::{FailureReason, JobPhase, JobResult, Metric, Note, Provenance};
+use seedbed_proto::result::{
+    Artifact, FailureReason, JobPhase, JobResult, Metric, Note, Provenance,
+};
 use seedbed_proto::{BlobDigest, JobKey};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
@@ -77,9 +79,12 @@ pub(super) async fn complete(
     provenance: Provenance,
     now: Micros,
 ) -> Result<Recorded, StoreError> {
+    // Whoever holds the job now does it again, and brings its files.
     let on_record: Option<(i64, String)> = sqlx::query_as(
-        "SELECT j.id, j.result_digest FROM jobs j JOIN attempts a ON a.job_id = j.id
-         WHERE j.key = ? AND j.phase = 'done' AND a.token = ?",
+        "SELECT j.id, coalesce(j.result_digest, j.recorded_digest) AS digest
+         FROM jobs j JOIN attempts a ON a.job_id = j.id
+         WHERE j.key = ? AND a.token = ? AND a.token IS NOT j.lease_token
+           AND digest IS NOT NULL",
     )
     .bind(lease.job.to_string())
     .bind(lease.token.to_string())
@@ -103,21 +108,33 @@ pub(super) async fn complete(
         return Err(StoreError::MissingBlobs(missing));
     }
 
-    insert_metrics(conn, held.id, &result.metrics).await?;
-    insert_packs(conn, held.id, &result.metrics).await?;
-    for artifact in &result.artifacts {
-        sqlx::query("INSERT INTO artifacts (job_id, name, digest, size_bytes) VALUES (?, ?, ?, ?)")
+    let recorded: Option<String> =
+        sqlx::query_scalar("SELECT recorded_digest FROM jobs WHERE id = ?")
             .bind(held.id)
-            .bind(&artifact.name)
-            .bind(artifact.digest.to_string())
-            .bind(signed(artifact.size_bytes))
-            .execute(&mut *conn)
+            .fetch_one(&mut *conn)
             .await?;
+    let recorded = match recorded {
+        None => Recorded::New,
+        Some(recorded) if recorded == digest.to_string() => Recorded::Same,
+        Some(_) => Recorded::Diverged,
+    };
+    match recorded {
+        Recorded::New => {
+            insert_metrics(conn, held.id, &result.metrics).await?;
+            insert_packs(conn, held.id, &result.metrics).await?;
+            insert_artifacts(conn, held.id, &result.artifacts).await?;
+            insert_notes(conn, held.id, &result.notes).await?;
+        }
+        // All but the files that were dropped is there.
+        Recorded::Same => insert_artifacts(conn, held.id, &result.artifacts).await?,
+        Recorded::Diverged => {
+            keep_aside(conn, held.id, lease, &result, digest, &provenance, now).await?;
+        }
     }
-    insert_notes(conn, held.id, &result.notes).await?;
     end_attempt(conn, &held, "done", "", Some(&provenance), now).await?;
     sqlx::query(
-        "UPDATE jobs SET phase = ?2, result_digest = ?3, finished_us = ?4, step = steps,
+        "UPDATE jobs SET phase = ?2, result_digest = coalesce(recorded_digest, ?3),
+           recorded_digest = NULL, finished_us = ?4, step = steps,
            lease_token = NULL, lease_expires_us = NULL, worker_id = NULL, progressed_us = NULL,
            steps_per_sec = 0, live_metric = NULL, live_value = NULL,
            checkpoint_step = NULL, checkpoint_digest = NULL, checkpoint_bytes = NULL,
@@ -131,8 +148,17 @@ pub(super) async fn complete(
     .bind(now.0)
     .execute(&mut *conn)
     .await?;
+    if recorded == Recorded::Diverged {
+        // Weights of another result would be asked in the name of this one.
+        let message = format!(
+            "the weights of {} were dropped, and training it again gave another result (on \
+             another kind of machine?); the one on record stands",
+            row::describe(conn, held.id).await?
+        );
+        manage::fail_waiting(conn, held.id, &message, now).await?;
+    }
     manage::unblock_dependents(conn, held.id).await?;
-    Ok(Recorded::New)
+    Ok(recorded)
 }
 
 async fn keep_aside(
@@ -176,6 +202,27 @@ async fn insert_packs(
         .bind(part(true))
         .execute(conn)
         .await?;
+    Ok(())
+}
+
+/// Those that are there already stay.
+async fn insert_artifacts(
+    conn: &mut SqliteConnection,
+    job_id: i64,
+    artifacts: &[Artifact],
+) -> Result<(), StoreError> {
+    for artifact in artifacts {
+        sqlx::query(
+            "INSERT INTO artifacts (job_id, name, digest, size_bytes) VALUES (?, ?, ?, ?)
+             ON CONFLICT (job_id, name) DO NOTHING",
+        )
+        .bind(job_id)
+        .bind(&artifact.name)
+        .bind(artifact.digest.to_string())
+        .bind(signed(artifact.size_bytes))
+        .execute(&mut *conn)
+        .await?;
+    }
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use super::pack;
 use super::row::{self, parse, signed, to_json, unsigned};
 use crate::clock::Micros;
 use crate::results::{Attempt, Run, Selection, SweepResults};
-use crate::store::StoreError;
+use crate::store::{Revision, StoreError};
 use crate::submission::Submission;
 
 pub(super) async fn header(
@@ -29,6 +29,7 @@ pub(super) async fn header(
         runs: vec![],
         inspections: vec![],
         selections: selections(conn, sweep.id).await?,
+        current: current(conn, sweep.id).await?,
         attempts: attempts(conn, sweep.id).await?,
     })
 }
@@ -60,6 +61,18 @@ pub(super) async fn submission(
         yaml,
         files: files.collect::<Result<_, StoreError>>()?,
     })
+}
+
+/// The version of the selection that is current.
+async fn current(conn: &mut SqliteConnection, sweep_id: i64) -> Result<Option<u32>, StoreError> {
+    let version: Option<i64> =
+        sqlx::query_scalar("SELECT selected_version FROM sweeps WHERE id = ?")
+            .bind(sweep_id)
+            .fetch_one(conn)
+            .await?;
+    version
+        .map(|version| unsigned("sweeps.selected_version", version))
+        .transpose()
 }
 
 async fn selections(
@@ -146,14 +159,12 @@ pub(super) async fn runs(
     limit: u32,
 ) -> Result<Vec<Run>, StoreError> {
     let sweep = row::sweep(conn, sweep).await?;
-    let selected: Option<i64> =
-        sqlx::query_scalar("SELECT 1 FROM selections WHERE sweep_id = ? LIMIT 1")
-            .bind(sweep.id)
-            .fetch_optional(&mut *conn)
-            .await?;
-    let sealed = selected.is_none();
+    let sealed = current(conn, sweep.id).await?.is_none();
     let rows: Vec<RunRow> = sqlx::query_as(
-        "SELECT s.ordinal, j.id, j.key, s.point, j.phase, j.failure_reason, j.failure_message,
+        "SELECT s.ordinal, j.id, j.key, s.point,
+           iif(j.recorded_digest IS NULL, j.phase, 'done') AS phase,
+           iif(j.recorded_digest IS NULL, j.failure_reason, NULL) AS failure_reason,
+           iif(j.recorded_digest IS NULL, j.failure_message, NULL) AS failure_message,
            p.job_id IS NOT NULL AS packed, p.seen, CASE WHEN ? THEN NULL ELSE p.sealed END AS sealed
          FROM sweep_jobs s JOIN jobs j ON j.id = s.job_id
            LEFT JOIN metric_packs p ON p.job_id = j.id
@@ -290,10 +301,11 @@ fn index(what: &'static str, value: i64) -> Result<Option<u32>, StoreError> {
 pub(super) async fn record_selection(
     conn: &mut SqliteConnection,
     sweep: &str,
+    read_at: Revision,
     mut selection: Selection,
     now: Micros,
 ) -> Result<Selection, StoreError> {
-    let sweep = row::sweep(conn, sweep).await?;
+    let sweep = row::unmoved(conn, sweep, read_at).await?;
     let latest: Option<(i64, String)> = sqlx::query_as(
         "SELECT version, selection FROM selections WHERE sweep_id = ?
          ORDER BY version DESC LIMIT 1",
@@ -306,6 +318,7 @@ pub(super) async fn record_selection(
         // Texts are compared: reading a float from text may move its last bit.
         selection.version = unsigned("selections.version", version)?;
         if to_json(&selection) == text {
+            make_current(conn, sweep.id, version).await?;
             return Ok(selection);
         }
     }
@@ -317,17 +330,34 @@ pub(super) async fn record_selection(
     .bind(latest_version + 1)
     .bind(now.0)
     .bind(to_json(&selection))
+    .execute(&mut *conn)
+    .await?;
+    make_current(conn, sweep.id, latest_version + 1).await?;
+    Ok(selection)
+}
+
+async fn make_current(
+    conn: &mut SqliteConnection,
+    sweep_id: i64,
+    version: i64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE sweeps SET selected_version = ?2 WHERE id = ?1 AND selected_version IS NOT ?2",
+    )
+    .bind(sweep_id)
+    .bind(version)
     .execute(conn)
     .await?;
-    Ok(selection)
+    Ok(())
 }
 
 pub(super) async fn retain_weights(
     conn: &mut SqliteConnection,
     sweep: &str,
+    read_at: Revision,
     keep: &BTreeSet<JobKey>,
 ) -> Result<u64, StoreError> {
-    let sweep = row::sweep(conn, sweep).await?;
+    let sweep = row::unmoved(conn, sweep, read_at).await?;
     sqlx::query("DELETE FROM unwanted_weights WHERE sweep_id = ?")
         .bind(sweep.id)
         .execute(&mut *conn)

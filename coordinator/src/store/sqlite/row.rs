@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::SqliteConnection;
 
-use crate::store::{Checkpoint, StoreError};
+use crate::store::{Checkpoint, Revision, StoreError};
 
 /// Reads a text column.
 pub(super) fn parse<T>(what: &'static str, text: &str) -> Result<T, StoreError>
@@ -101,6 +101,33 @@ pub(super) async fn sweep(
     .fetch_optional(conn)
     .await?
     .ok_or_else(|| StoreError::UnknownSweep(name_or_id.to_owned()))
+}
+
+/// How often a sweep was submitted again, cancelled or retried.
+pub(super) async fn revision(
+    conn: &mut SqliteConnection,
+    sweep: &str,
+) -> Result<Revision, StoreError> {
+    let sweep = self::sweep(conn, sweep).await?;
+    let revision: i64 = sqlx::query_scalar("SELECT revision FROM sweeps WHERE id = ?")
+        .bind(sweep.id)
+        .fetch_one(conn)
+        .await?;
+    unsigned("sweeps.revision", revision).map(Revision)
+}
+
+/// The sweep, if nobody has changed it since its results were read: what follows
+/// from old results would stand as if it followed from the new ones.
+pub(super) async fn unmoved(
+    conn: &mut SqliteConnection,
+    name_or_id: &str,
+    read_at: Revision,
+) -> Result<SweepRow, StoreError> {
+    let sweep = sweep(conn, name_or_id).await?;
+    match revision(conn, &sweep.uuid).await? == read_at {
+        true => Ok(sweep),
+        false => Err(StoreError::SweepMoved(sweep.name)),
+    }
 }
 
 /// The stored files of a job's result, by name.

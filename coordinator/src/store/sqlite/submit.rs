@@ -80,7 +80,8 @@ async fn upsert_sweep(
          VALUES (?, ?, ?, ?4, ?4, ?5)
          ON CONFLICT (name) DO UPDATE
            SET yaml = excluded.yaml, updated_us = excluded.updated_us, cancelled_us = NULL,
-             inspects = excluded.inspects, inspected_version = NULL
+             inspects = excluded.inspects, inspected_version = NULL,
+             selected_version = NULL, revision = revision + 1
          RETURNING id",
     )
     .bind(SweepId::new().to_string())

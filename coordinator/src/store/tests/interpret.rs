@@ -50,7 +50,11 @@ impl World {
                     self.names.insert(job.key, name.to_owned());
                 }
                 let sweep = args[0].trim_end_matches(':');
-                match self.store.list_inspections(sweep, 1, jobs, now).await? {
+                let read_at = self.store.revision(sweep).await?;
+                match (self.store)
+                    .list_inspections(sweep, read_at, 1, jobs, now)
+                    .await?
+                {
                     true => "listed".to_owned(),
                     false => "as before".to_owned(),
                 }

@@ -125,6 +125,13 @@ impl World {
         self.clock.now()
     }
 
+    async fn revision(&self, sweep: &str) -> Revision {
+        self.store
+            .revision(sweep)
+            .await
+            .expect("the sweep is there")
+    }
+
     /// Another store on the same file.
     async fn open(&self) -> SqliteStore {
         let file = self.folder.path().join("store.sqlite");

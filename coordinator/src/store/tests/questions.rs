@@ -145,8 +145,9 @@ async fn weights_stay_until_the_questions_about_them_are_answered() {
     }
     world.run("ask s: q<a").await.expect("listed");
     let retain = async |world: &World| {
-        let dropped = world.store.retain_weights("s", BTreeSet::new()).await;
-        dropped.expect("dropped")
+        let read_at = world.revision("s").await;
+        let dropped = world.store.retain_weights("s", read_at, BTreeSet::new());
+        dropped.await.expect("dropped")
     };
     assert_eq!(retain(&world).await, 1, "those of b alone");
     // A question that failed may be asked again.

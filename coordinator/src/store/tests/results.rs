@@ -47,7 +47,10 @@ async fn test_splits_are_sealed_until_a_selection_is_on_record() {
     assert_eq!(before.yaml, "name: s # 2 jobs");
 
     let now = world.now();
-    let recorded = world.store.record_selection("s", selection(0.1), now).await;
+    let read_at = world.revision("s").await;
+    let recorded = (world.store)
+        .record_selection("s", read_at, selection(0.1), now)
+        .await;
     assert_eq!(recorded.expect("recorded").version, 1);
     let after = world.store.results("s").await.expect("results");
     assert_eq!(splits(&after), ["val", "val", "test_iid"]);
@@ -76,14 +79,77 @@ async fn test_splits_are_sealed_until_a_selection_is_on_record() {
 }
 
 #[tokio::test]
+async fn a_sweep_that_goes_on_is_sealed_again() {
+    let mut world = World::new().await;
+    for line in ["submit s: a", "acquire w1 1", "complete a@1"] {
+        world.run(line).await.expect(line);
+    }
+    let open = async |world: &World| {
+        let results = world.store.results("s").await.expect("results");
+        let tests = results.runs.iter().flat_map(|run| &run.metrics);
+        let seen = tests.filter(|m| m.is_test()).count();
+        assert_eq!(seen > 0, results.selection().is_some());
+        seen > 0
+    };
+    for (line, mean, version) in [
+        ("submit s: a", 0.1, 1),
+        ("submit s: a b", 0.1, 1),
+        ("cancel s", 0.2, 2),
+        ("retry s", 0.1, 3),
+    ] {
+        world.run(line).await.expect(line);
+        assert!(
+            !open(&world).await,
+            "{line}: of all records none is current"
+        );
+        let (now, read_at) = (world.now(), world.revision("s").await);
+        let recorded = (world.store)
+            .record_selection("s", read_at, selection(mean), now)
+            .await;
+        assert_eq!(recorded.expect("recorded").version, version);
+        assert!(open(&world).await, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn what_follows_from_old_results_is_refused() {
+    let mut world = World::new().await;
+    world.run("study s: a").await.expect("submitted");
+    for line in ["study s: a", "cancel s", "retry s"] {
+        let (now, read_at) = (world.now(), world.revision("s").await);
+        world.run(line).await.expect(line);
+        let store = &world.store;
+        let refused = [
+            (store
+                .record_selection("s", read_at, selection(0.1), now)
+                .await)
+                .map(drop),
+            (store.list_inspections("s", read_at, 1, vec![], now).await).map(drop),
+            (store.retain_weights("s", read_at, BTreeSet::new()).await).map(drop),
+        ];
+        for refused in refused {
+            let moved = matches!(&refused, Err(StoreError::SweepMoved(name)) if name == "s");
+            assert!(moved, "{line}: {refused:?}");
+        }
+    }
+    let results = world.store.results("s").await.expect("results");
+    assert!(results.selections.is_empty());
+    for line in ["acquire w1 1", "complete a@1"] {
+        world.run(line).await.expect(line);
+    }
+    // Not listed from what was read before.
+    assert_eq!(world.run("due").await.expect("asked"), "s");
+}
+
+#[tokio::test]
 async fn a_selection_gets_a_new_version_only_if_it_says_something_new() {
     let mut world = World::new().await;
     world.run("submit s: a").await.expect("submitted");
-    let now = world.now();
+    let (now, read_at) = (world.now(), world.revision("s").await);
     for (mean, version) in [(0.1, 1), (0.1, 1), (0.2, 2), (0.2, 2), (0.1, 3)] {
         let recorded = world
             .store
-            .record_selection("s", selection(mean), now)
+            .record_selection("s", read_at, selection(mean), now)
             .await;
         assert_eq!(recorded.expect("recorded").version, version, "{mean}");
     }
@@ -130,9 +196,10 @@ async fn weights_go_when_no_sweep_wants_them() {
     let [c, curve] = finish(&mut world, "c@1").await;
 
     let keep = BTreeSet::from([job("a", &[]).key]);
+    let read_at = world.revision("s").await;
     let dropped = world
         .store
-        .retain_weights("s", keep)
+        .retain_weights("s", read_at, keep)
         .await
         .expect("retained");
     assert_eq!(dropped, 1, "c's: other may still want b's");
@@ -142,7 +209,11 @@ async fn weights_go_when_no_sweep_wants_them() {
     let missing = world.store.missing_blobs(vec![a, b, c, curve], far).await;
     assert_eq!(missing.expect("asked"), [c]);
 
-    let dropped = world.store.retain_weights("other", BTreeSet::new()).await;
+    let read_at = world.revision("other").await;
+    let dropped = world
+        .store
+        .retain_weights("other", read_at, BTreeSet::new());
+    let dropped = dropped.await;
     assert_eq!(dropped.expect("retained"), 1, "now nobody wants b's");
     // Delivering the result again is no divergence: what it was is on record.
     assert_eq!(
