@@ -62,7 +62,7 @@ pub struct Analysis {
     /// The arm that the others are compared with; none if there is one arm only.
     pub baseline: Option<String>,
     /// Axes beyond arm, replicate and the selected one that take several values;
-    /// `frozen` is always among them.
+    /// `frozen` alone if none does.
     pub block_axes: Vec<String>,
     /// The metric of the confirmatory family: "incongruent_accuracy".
     pub primary: String,
@@ -293,6 +293,8 @@ fn headline_split(cells: &[Cell], selection_split: &str) -> String {
     }
 }
 
+/// The axes in which blocks differ, the frozen set first; where they differ in none,
+/// the frozen set alone.
 fn block_axes(cells: &[Cell]) -> Vec<String> {
     let mut values: BTreeMap<&String, BTreeSet<String>> = BTreeMap::new();
     for cell in cells {
@@ -300,21 +302,14 @@ fn block_axes(cells: &[Cell]) -> Vec<String> {
             values.entry(axis).or_default().insert(label(value));
         }
     }
-    // `frozen` first: it is in every table.
-    let mut axes: Vec<String> = Vec::new();
-    axes.extend(
-        values
-            .keys()
-            .filter(|a| *a == &"frozen")
-            .map(|a| (*a).clone()),
-    );
-    axes.extend(
-        values
-            .iter()
-            .filter(|(axis, labels)| axis.as_str() != "frozen" && labels.len() > 1)
-            .map(|(axis, _)| (*axis).clone()),
-    );
-    axes
+    let differs = |axis: &String| values[axis].len() > 1;
+    let is_frozen = |axis: &String| axis == "frozen";
+    let mut axes: Vec<&String> = values.keys().copied().filter(|a| differs(a)).collect();
+    if axes.is_empty() {
+        axes.extend(values.keys().copied().filter(|a| is_frozen(a)));
+    }
+    axes.sort_by_key(|axis| !is_frozen(axis));
+    axes.into_iter().cloned().collect()
 }
 
 #[cfg(test)]

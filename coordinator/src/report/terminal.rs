@@ -1,7 +1,8 @@
 //! The tables for a terminal of 100 columns.
 
 use comfy_table::{
-    Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table as Grid, TableStyle,
+    Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table as Grid,
+    TableStyle, Width,
 };
 use seedbed_proto::result::JobPhase;
 
@@ -12,6 +13,9 @@ use crate::aggregate::Analysis;
 
 /// Columns that the tables may take.
 const WIDTH: u16 = 100;
+
+/// Columns of space that go with each column of a table.
+const SPACE: u16 = 2;
 
 /// More lines than this are not an answer in words.
 const LINES_MAX: usize = 10;
@@ -97,11 +101,17 @@ fn grid(table: &Table) -> String {
             grid.add_row(row.iter().map(Cell::new));
         }
     }
-    for (column, spec) in grid.column_iter_mut().zip(&table.columns) {
+    for (i, (column, spec)) in grid.column_iter_mut().zip(&table.columns).enumerate() {
+        // Between words, that is.
+        let cells = table.sections.iter().flatten().map(|row| row[i].as_str());
+        let words = cells.flat_map(|cell| cell.split(' '));
+        let longest = words.map(|word| word.chars().count()).max().unwrap_or(0) as u16 + SPACE;
         if spec.numeric {
             column.set_cell_alignment(CellAlignment::Right);
             // Names may be broken, numbers may not.
             column.set_constraint(ColumnConstraint::ContentWidth);
+        } else {
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(longest)));
         }
     }
     let lines = grid.lines().map(|line| line.trim_end().to_owned());
@@ -117,9 +127,8 @@ fn heads(table: &Table) -> Vec<String> {
         rows.map(|row| width(&row[column])).max().unwrap_or(0)
     };
     let columns = || table.columns.iter().enumerate();
-    // Two columns of space go with each.
     let whole: usize = columns()
-        .map(|(i, c)| width(&c.head).max(below(i)) + 2)
+        .map(|(i, c)| width(&c.head).max(below(i)) + usize::from(SPACE))
         .sum();
     if whole <= usize::from(WIDTH) {
         return columns().map(|(_, c)| c.head.clone()).collect();
@@ -127,9 +136,10 @@ fn heads(table: &Table) -> Vec<String> {
     columns().map(|(i, c)| broken(&c.head, below(i))).collect()
 }
 
+/// A head in lines: parted at spaces, and behind the dots of a path.
 fn broken(head: &str, width: usize) -> String {
     let mut lines: Vec<String> = Vec::new();
-    for word in head.split(' ') {
+    for word in head.split(' ').flat_map(|word| word.split_inclusive('.')) {
         match lines.last_mut() {
             Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
                 line.push(' ');

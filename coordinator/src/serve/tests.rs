@@ -643,7 +643,14 @@ async fn a_sweep_grows_until_its_interval_is_narrow_enough() {
     assert_eq!(again, results);
     let more = GROWING.replace("0.1, max_seeds: 5", "1.0e-9, max_seeds: 6");
     submit(&bench, &mut worker, &more).await;
-    assert_eq!(state(&bench).await, (10, 2, 6, 4, false));
+    // The coordinator looks by itself here, too: maybe while it is asked.
+    let grown = async {
+        while state(&bench).await != (10, 2, 6, 4, false) {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let found = tokio::time::timeout(std::time::Duration::from_secs(30), grown).await;
+    found.expect("it grows by one block, and waits for it");
     let growing = coordinator.results("growing").await.expect("readable");
     assert_eq!((growing.selections.len(), growing.selection()), (1, None));
     let mut metrics = growing.runs.iter().flat_map(|run| &run.metrics);
