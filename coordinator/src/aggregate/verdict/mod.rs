@@ -133,7 +133,7 @@ pub struct LayerReuse {
     pub reversion: f64,
     /// Mean effect of removing it.
     pub ablation: f64,
-    /// U; none where the ablation's interval includes zero.
+    /// U; none where the ablation's interval does not lie above zero.
     pub reuse: Option<f64>,
     /// Ends of its 95 % interval.
     pub interval: Option<(f64, f64)>,
