@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use seedbed_proto::job::Moment;
 use seedbed_proto::result::{Artifact, FailureReason, JobPhase, Metric, Note, Provenance};
 use seedbed_proto::{JobKey, SweepId};
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,39 @@ impl SweepResults {
             }
         }
         Cow::Owned(answered)
+    }
+
+    /// What was found inside each run's networks, with the weights that it is of.
+    pub fn found(&self) -> Found<'_> {
+        let mut inspections: Vec<&Run> = self.inspections.iter().collect();
+        inspections.sort_by_key(|run| (run.ordinal, run.key));
+        let mut found = Found::default();
+        for inspection in inspections {
+            let at = inspection.point.get(AT).cloned().unwrap_or_default();
+            let Ok(weights) = serde_json::from_value(at) else {
+                continue;
+            };
+            let mut point = inspection.point.clone();
+            point.retain(|axis, _| !matches!(axis.as_str(), QUESTION | AT | STEP));
+            let here = found.0.entry(Value::from_iter(point).to_string());
+            here.or_default().push((weights, &inspection.metrics));
+        }
+        found
+    }
+}
+
+/// What was found inside networks, by the run that they are of.
+#[derive(Debug, Default)]
+pub struct Found<'a>(BTreeMap<String, Vec<(Moment, &'a [Metric])>>);
+
+impl<'a> Found<'a> {
+    /// Of one run: the answers, in the order of the sweep.
+    pub fn of(&self, run: &Run) -> &[(Moment, &'a [Metric])] {
+        if self.0.is_empty() {
+            return &[];
+        }
+        let point = Value::from_iter(run.point.clone()).to_string();
+        self.0.get(&point).map_or(&[], Vec::as_slice)
     }
 }
 

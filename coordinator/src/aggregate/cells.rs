@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use seedbed_proto::job::Moment;
 use seedbed_proto::result::{FailureReason, JobPhase, Metric};
 use serde_json::Value;
 
 use super::stats::{BOOTSTRAP_FROM, Estimate, Proportion, estimate, wilson};
-use super::table::columns;
-use crate::results::{Point, Run, Selection, label};
+use super::table::{Source, columns};
+use crate::results::{Found, Point, Run, Selection, label};
 use crate::sweep::Compare;
 
 /// Which number: a metric of a split, of a part of the network or the prompt
@@ -24,6 +25,8 @@ pub struct MetricId {
     pub head: Option<u32>,
     /// Prompt slot or stratum.
     pub slot: Option<String>,
+    /// In which weights it was found, of what was found inside a network.
+    pub weights: Option<Moment>,
 }
 
 impl MetricId {
@@ -35,6 +38,7 @@ impl MetricId {
             layer: None,
             head: None,
             slot: None,
+            weights: None,
         }
     }
 
@@ -148,14 +152,15 @@ impl SeedTally {
     }
 }
 
-/// One metric of a cell at its final step.
+/// One metric of a cell at its final step, or in the weights that it names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
-    /// The last step at which the cell measured it.
-    pub step: u64,
+    /// The last step at which the cell measured it; none of weights that stand at
+    /// another step in each seed.
+    pub step: Option<u64>,
     /// Value by seed, ascending.
     pub values: Vec<(u64, f64)>,
-    /// Finished seeds without a value at that step.
+    /// Finished seeds without a value there.
     pub unavailable: Vec<u64>,
     /// The mean over seeds; none if no seed has a value.
     pub estimate: Option<Estimate>,
@@ -178,7 +183,8 @@ pub struct Cell {
     pub at_edge: bool,
     /// Where its seeds are.
     pub seeds: SeedTally,
-    /// Its metrics at the final step; floors are kept apart.
+    /// Its metrics at the final step, and what was found inside its networks, final
+    /// and matched ones each by themselves; floors are kept apart.
     pub summaries: BTreeMap<MetricId, Summary>,
 }
 
@@ -202,6 +208,7 @@ impl Cell {
 /// The cells in the order in which the sweep first mentions them.
 pub(super) fn build(
     runs: &[&Run],
+    found: &Found<'_>,
     compare: &Compare,
     selection: Option<&Selection>,
     seeds: &[u64],
@@ -270,7 +277,7 @@ pub(super) fn build(
                 at_edge: chosen && choice.is_some_and(|c| c.at_edge),
                 chosen,
                 value,
-                summaries: summaries(&done, &point, selection.is_none()),
+                summaries: summaries(&done, found, &point, selection.is_none()),
                 seeds: tally,
                 point,
             }
@@ -315,12 +322,22 @@ fn tally(by_seed: &BTreeMap<u64, Vec<&Run>>, seeds: &[u64]) -> SeedTally {
     tally
 }
 
-fn summaries(done: &[(u64, &Run)], point: &Point, sealed: bool) -> BTreeMap<MetricId, Summary> {
+fn summaries(
+    done: &[(u64, &Run)],
+    found: &Found<'_>,
+    point: &Point,
+    sealed: bool,
+) -> BTreeMap<MetricId, Summary> {
     let keep = |m: &Metric| !(m.name.starts_with("floor.") || (sealed && m.is_test()));
-    let columns = columns(done, keep);
+    let all: Vec<_> = done
+        .iter()
+        .map(|(seed, run)| (*seed, sources(run, found)))
+        .collect();
+    let columns = columns(&all, keep);
     let place = key(point);
     // The final step is the cell's, so that a seed that lacks it is missed and not
-    // read at an earlier one.
+    // read at an earlier one. Matched weights have no step in common: they are one
+    // column whatever the steps.
     let last = columns
         .chunk_by(|a, b| a.same_metric(b))
         .filter_map(<[_]>::last);
@@ -335,7 +352,7 @@ fn summaries(done: &[(u64, &Run)], point: &Point, sealed: bool) -> BTreeMap<Metr
             .collect();
         let stream = stream(numbers.len(), || format!("{place} {id:?}"));
         let summary = Summary {
-            step: column.step(),
+            step: column.step,
             estimate: estimate(&numbers, &stream),
             values,
             unavailable,
@@ -343,6 +360,17 @@ fn summaries(done: &[(u64, &Run)], point: &Point, sealed: bool) -> BTreeMap<Metr
         (id, summary)
     })
     .collect()
+}
+
+/// A run's own metrics, and what was found inside its final and matched weights;
+/// that of weights on the way stands in mechanisms.csv alone.
+fn sources<'a>(run: &'a Run, found: &Found<'a>) -> Vec<Source<'a>> {
+    let asked = found.of(run).iter();
+    let asked = asked.filter(|(at, _)| *at != Moment::Step);
+    let asked = asked.map(|(at, metrics)| (Some(*at), *metrics));
+    std::iter::once((None, run.metrics.as_slice()))
+        .chain(asked)
+        .collect()
 }
 
 /// The name of the resamples; nothing below the number from which there are any:

@@ -9,6 +9,7 @@
 //!
 //! Nothing here depends on the order in which runs stand, on hosts or on time.
 
+mod bands;
 pub mod behaviour;
 mod cells;
 mod compare;
@@ -19,6 +20,7 @@ mod floors;
 mod grids;
 mod lacking;
 mod measure;
+pub mod mechanism;
 mod pairs;
 pub mod replication;
 pub mod reuse;
@@ -31,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use seedbed_proto::result::JobPhase;
 
+pub use bands::{Band, Coverage, band};
 pub use cells::{Cell, MetricId, SeedTally, Summary};
 pub use curves::{Curve, CurvePoint, Reach, Steps};
 pub use floors::Floor;
@@ -159,10 +162,8 @@ impl Analysis {
 
 /// Everything that tables and figures show, from what the sweep has yielded.
 pub fn analyse(results: &SweepResults, compare: &Compare) -> Analysis {
-    // What was found inside a network is a measure of its run.
-    let answered = results.answered();
-    let results = answered.as_ref();
     let runs = in_order(results);
+    let found = results.found();
     let selection = results.selection().cloned();
     let mut notes = Vec::new();
 
@@ -171,7 +172,14 @@ pub fn analyse(results: &SweepResults, compare: &Compare) -> Analysis {
     let arms = arms(&runs, compare);
     let baseline = baseline(&arms).map(str::to_owned);
 
-    let cells = cells::build(&runs, compare, selection.as_ref(), &seeds, &mut notes);
+    let cells = cells::build(
+        &runs,
+        &found,
+        compare,
+        selection.as_ref(),
+        &seeds,
+        &mut notes,
+    );
     let (selection_split, primary) = compare.criterion();
     let headline_split = headline_split(&cells, &selection_split);
     let comparisons = match &baseline {
@@ -195,8 +203,10 @@ pub fn analyse(results: &SweepResults, compare: &Compare) -> Analysis {
         headline: &headline_split,
         primary: &primary,
     };
+    // By run and step, what was found inside a network is a measure of its run.
+    let answered = results.answered();
     let verdict = (!sealed)
-        .then(|| verdict::judge(&runs, &cells, compare, &splits))
+        .then(|| verdict::judge(&in_order(&answered), &cells, compare, &splits))
         .flatten();
     if let Some(unjudged) = verdict.as_ref().and_then(|v| v.unjudged(place)) {
         notes.push(unjudged);
@@ -207,7 +217,7 @@ pub fn analyse(results: &SweepResults, compare: &Compare) -> Analysis {
         compare: compare.clone(),
         phases: phases(&runs),
         block_axes,
-        curves: curves::build(&runs, &cells, compare),
+        curves: curves::build(&runs, &found, &cells, compare),
         reach: curves::reach(&runs, &cells, compare, &selection_split),
         floors: floors::build(&runs, compare, sealed),
         seeds,

@@ -102,8 +102,9 @@ pub struct Comparison {
     pub baseline_value: Option<Value>,
     /// The metric.
     pub metric: MetricId,
-    /// The arm's final step.
-    pub step: u64,
+    /// The arm's final step; none of weights that stand at another step in each
+    /// seed.
+    pub step: Option<u64>,
     /// Seeds with both twins, ascending.
     pub pairs: Vec<Pair>,
     /// Seeds without.
@@ -282,7 +283,7 @@ fn between(
         arm_value: cell.value.clone(),
         baseline_value: twin.value.clone(),
         metric: id.clone(),
-        step: cell.summaries.get(id).map_or(0, |s| s.step),
+        step: cell.summaries.get(id).and_then(|s| s.step),
         result: paired_at(&differences, &stream, confidence, scale(&id.name)),
         pairs,
         left_out,

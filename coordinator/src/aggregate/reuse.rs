@@ -7,7 +7,11 @@
 /// are indices of rows, with repetitions. 1: resetting the block to its own
 /// initial weights costs nothing of what losing it costs, so what it does was
 /// there before training. 0: it costs as much. NaN where the mean of a layer is
-/// not a number, or nothing is lost by ablation.
+/// not a number, or nothing is lost by ablation: Ā_l of zero or less.
+///
+/// An ablation that is told from zero is not enough: where it makes the answer
+/// *better* the ratio is negative whatever reversion costs, and clipping it would
+/// call such a block wholly reused. Reuse is said of blocks that the answer needs.
 pub fn reuse(reversion: &[Vec<f64>], ablation: &[Vec<f64>], seeds: &[usize]) -> Vec<f64> {
     let layers = reversion.first().map_or(0, Vec::len);
     let mean = |rows: &[Vec<f64>], layer: usize| {
@@ -15,9 +19,12 @@ pub fn reuse(reversion: &[Vec<f64>], ablation: &[Vec<f64>], seeds: &[usize]) -> 
     };
     (0..layers)
         .map(|layer| {
-            let ratio = mean(reversion, layer) / mean(ablation, layer);
+            let lost = mean(ablation, layer);
+            if lost <= 0.0 {
+                return f64::NAN;
+            }
             // `clamp` keeps a NaN.
-            1.0 - ratio.clamp(0.0, 1.0)
+            1.0 - (mean(reversion, layer) / lost).clamp(0.0, 1.0)
         })
         .collect()
 }
@@ -58,6 +65,12 @@ mod tests {
         check(0.9, 0.8, 0.0);
         check(f64::NAN, 0.8, f64::NAN);
         check(0.0, 0.0, f64::NAN);
+    }
+
+    #[test]
+    fn a_block_that_does_harm_is_not_called_reused() {
+        let got = |r: f64| reuse(&[vec![r]], &[vec![-0.2]], &[0])[0];
+        assert!(got(0.5).is_nan() && got(-0.1).is_nan() && got(-0.4).is_nan());
     }
 
     #[test]

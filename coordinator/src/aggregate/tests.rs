@@ -33,7 +33,7 @@ fn a_cell_holds_every_seed() {
     assert_eq!(a.cells.len(), 2);
     for cell in &a.cells {
         let summary = cell.summary("test_iid", "incongruent_accuracy").unwrap();
-        assert_eq!((summary.step, summary.values.len()), (300, 6));
+        assert_eq!((summary.step, summary.values.len()), (Some(300), 6));
         assert!(cell.chosen && !cell.at_edge);
         assert!(
             cell.summaries

@@ -6,7 +6,7 @@ use super::figure::{Figure, Styles};
 use super::figures::{self, Named, Part};
 use super::format::count;
 use super::table::Table;
-use super::{PROVENANCE_MARK, answer, behaviour, inspections, provenance, tables};
+use super::{PROVENANCE_MARK, answer, behaviour, inspections, mechanisms, provenance, tables};
 use crate::aggregate::Analysis;
 use crate::aggregate::verdict::Outcome;
 use crate::results::SweepResults;
@@ -116,6 +116,7 @@ fn sections(a: &Analysis, sweep: &SweepResults) -> Vec<(&'static str, &'static s
     let looks = table(&tables::looks(a));
     part("looks", "How many seeds", Vec::new(), looks);
     let asked = html! {
+        (table(&mechanisms::alike(a)))
         (table(&inspections::table(sweep, a)))
         (table(&inspections::notes(sweep, a)))
     };
@@ -218,8 +219,8 @@ fn method(a: &Analysis) -> Markup {
                     "Reuse of a layer: U = 1 − clip(R̄/Ā, 0, 1), with R the share of the logit "
                     "difference that is lost when the block is reset to its own initial weights, A "
                     "that lost when it is removed, both averaged over seeds before the ratio is "
-                    "taken; not available where A's interval includes zero. L(U) is the mean of U "
-                    "over the last third of layers minus that over the first. Intervals: joint "
+                    "taken; not available where A's interval does not lie above zero. L(U) is the "
+                    "mean of U over the last third of layers minus that over the first. Intervals: joint "
                     "bootstrap over seeds. Matched: the first evaluation at or above .95 "
                     "validation accuracy. The three conditions must hold at once, so none is "
                     "corrected for the others."

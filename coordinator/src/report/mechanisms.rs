@@ -1,5 +1,6 @@
 //! `mechanisms.csv`, `mechanisms.parquet`: every number that was found inside a
-//! network, one a row; and which inspect jobs there were.
+//! network, one a row; `inspections.csv`: which inspect jobs there were;
+//! `map_similarity.csv`: how alike patching maps are.
 
 use std::io::Write;
 
@@ -8,9 +9,12 @@ use arrow_schema::ArrowError;
 use parquet::errors::ParquetError;
 
 use super::columnar;
+use super::format::{number, or_na};
 use super::rows::{Axes, inspections};
+use super::table::Table;
 use super::tidy::{self, maybe, own, real, shown};
-use crate::aggregate::Analysis;
+use crate::aggregate::mechanism::{MapSimilarity, map_similarities};
+use crate::aggregate::{Analysis, MetricId};
 use crate::inspection::{AT, QUESTION, STEP};
 use crate::results::{Run, SweepResults, label};
 
@@ -117,6 +121,118 @@ pub(super) fn jobs(results: &SweepResults, a: &Analysis, to: impl Write) -> csv:
     }
     out.flush()?;
     Ok(())
+}
+
+/// `map_similarity.csv`: every two arms and every arm with itself, by patching map.
+pub(super) fn similarity(results: &SweepResults, a: &Analysis, to: impl Write) -> csv::Result<()> {
+    let axes = Axes::of(results, &a.compare);
+    let mut out = csv::Writer::from_writer(to);
+    let mut head = ["arm", "other", "frozen"].map(own).to_vec();
+    head.extend(axes.others.iter().cloned());
+    head.extend(
+        [
+            "split",
+            "metric",
+            "weights",
+            "positions",
+            "spearman",
+            "cosine",
+            "seed_pairs",
+            "seed_spearman",
+            "seed_cosine",
+        ]
+        .map(own),
+    );
+    out.write_record(&head)?;
+    for s in map_similarities(a) {
+        let mut row = vec![s.arm, s.other, Axes::frozen(&s.block)];
+        row.extend(axes.others.iter().map(|axis| axes.other(&s.block, axis)));
+        row.extend([
+            s.split,
+            s.metric,
+            maybe(s.weights),
+            s.positions.to_string(),
+            maybe(s.means.spearman),
+            maybe(s.means.cosine),
+            s.pairs.to_string(),
+            maybe(s.seeds.spearman),
+            maybe(s.seeds.cosine),
+        ]);
+        out.write_record(&row)?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// How alike the denoising maps of the cue and of the relevant numbers are, arm by
+/// arm; all others stand in the file.
+pub(super) fn alike(a: &Analysis) -> Table {
+    const SITES: [&str; 4] = ["resid_pre", "attn_out", "mlp_out", "z"];
+    let mut table = Table::new("How alike patching maps are")
+        .text("map")
+        .text("weights")
+        .text("arms");
+    let blocks = a.blocks().len() > 1;
+    if blocks {
+        table = table.text("where");
+    }
+    table = table
+        .number("Spearman")
+        .number("cosine")
+        .number("Spearman, seeds")
+        .number("cosine, seeds")
+        .number("centre of mass");
+    let all = map_similarities(a);
+    for change in ["cue", "rel"] {
+        for site in SITES {
+            let name = format!("patching.{change}.denoising.{site}");
+            let row = |s: &MapSimilarity| {
+                let within = s.arm == s.other;
+                let mut row = vec![
+                    format!("{change}, {site}"),
+                    maybe(s.weights),
+                    if within {
+                        format!("{}, between seeds", s.arm)
+                    } else {
+                        format!("{} and {}", s.arm, s.other)
+                    },
+                ];
+                if blocks {
+                    row.push(a.block_label(&s.block));
+                }
+                let value = |v| or_na(v, number);
+                let means = [s.means.spearman, s.means.cosine];
+                row.extend(means.map(|v| if within { "–".to_owned() } else { value(v) }));
+                row.extend([s.seeds.spearman, s.seeds.cosine].map(value));
+                row.push(if within {
+                    centre(a, s)
+                } else {
+                    "–".to_owned()
+                });
+                row
+            };
+            let here = all.iter().filter(|s| s.metric == name);
+            table.section(here.map(row).collect());
+        }
+    }
+    table.note(
+        "Denoising, over layer and slot (z: head). Spearman, cosine: of the two maps averaged \
+         over seeds. Seeds: mean over all pairs of two different seeds, within an arm the \
+         reference for those between arms. Centre of mass: mean layer, weighted by the map. No \
+         interval, no test. All maps: map_similarity.csv.",
+    )
+}
+
+/// The mean over seeds of a map's centre of mass over layers, where it was measured.
+fn centre(a: &Analysis, s: &MapSimilarity) -> String {
+    let here = |c: &&crate::aggregate::Cell| c.chosen && c.block == s.block && c.arm == s.arm;
+    let id = MetricId {
+        weights: s.weights,
+        ..MetricId::whole(&s.split, &format!("{}.centre", s.metric))
+    };
+    let cell = a.cells.iter().find(here);
+    let mean = cell.and_then(|c| Some(c.summaries.get(&id)?.estimate.as_ref()?.mean));
+    mean.map_or_else(|| "–".to_owned(), number)
 }
 
 fn text(run: &Run, axis: &str) -> String {

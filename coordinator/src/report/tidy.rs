@@ -80,14 +80,16 @@ pub(super) fn cells(results: &SweepResults, a: &Analysis, to: impl Write) -> csv
     head.extend(METRIC.map(own));
     head.extend(["step", "planned"].map(own));
     head.extend(ESTIMATE.map(own));
+    head.push(own("weights"));
     out.write_record(&head)?;
     for cell in &a.cells {
         for (id, summary) in &cell.summaries {
             let mut row = cell_columns(&axes, cell);
             row.extend([cell.chosen.to_string(), cell.at_edge.to_string()]);
             row.extend(metric_columns(id));
-            row.extend([summary.step.to_string(), cell.seeds.expected().to_string()]);
+            row.extend([maybe(summary.step), cell.seeds.expected().to_string()]);
             row.extend(estimate_columns(summary.estimate.as_ref()));
+            row.push(maybe(id.weights));
             out.write_record(&row)?;
         }
     }
@@ -120,6 +122,7 @@ pub(super) fn comparisons(results: &SweepResults, a: &Analysis, to: impl Write) 
             "p_no_loss",
             "p_equivalent",
             "confidence",
+            "weights",
         ]
         .map(own),
     );
@@ -229,7 +232,7 @@ fn comparison_row(axes: &Axes, c: &Comparison, confidence: f64) -> Vec<String> {
         [&c.arm_value, &c.baseline_value].map(|v| v.as_ref().map(label).unwrap_or_default()),
     );
     row.extend(metric_columns(&c.metric));
-    row.push(c.step.to_string());
+    row.push(maybe(c.step));
     row.extend(estimate_columns(c.result.as_ref().map(|r| &r.difference)));
     let left_out: Vec<_> = c.left_out.iter().map(|l| l.seed.to_string()).collect();
     row.push(left_out.join(" "));
@@ -254,6 +257,7 @@ fn comparison_row(axes: &Axes, c: &Comparison, confidence: f64) -> Vec<String> {
         maybe(equivalence.map(|e| e.p_lower)),
         maybe(equivalence.map(|e| e.p())),
         maybe(r.and_then(|r| r.difference.interval).map(|_| confidence)),
+        maybe(c.metric.weights),
     ]);
     row
 }

@@ -166,7 +166,7 @@ fn contents(a: &Analysis, results: &SweepResults) -> Vec<(String, Content)> {
 }
 
 /// The files that every report has.
-const FILES: [(&str, Filling); 14] = [
+const FILES: [(&str, Filling); 15] = [
     ("runs.csv", |a, r, to| {
         tidy::runs_table(r, a, to).map_err(io::Error::other)
     }),
@@ -187,6 +187,9 @@ const FILES: [(&str, Filling); 14] = [
     }),
     ("inspections.csv", |a, r, to| {
         mechanisms::jobs(r, a, to).map_err(io::Error::other)
+    }),
+    ("map_similarity.csv", |a, r, to| {
+        mechanisms::similarity(r, a, to).map_err(io::Error::other)
     }),
     ("cells.csv", |a, r, to| {
         tidy::cells(r, a, to).map_err(io::Error::other)

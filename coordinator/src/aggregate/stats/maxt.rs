@@ -18,8 +18,8 @@ const EXACT_UP_TO: usize = 13;
 pub struct Position {
     /// Mean over replicates.
     pub mean: f64,
-    /// The simultaneous 95 % interval; none without spread, or where there are
-    /// too few replicates for one.
+    /// The simultaneous 95 % interval; none without spread, or below six
+    /// replicates.
     pub band: Option<(f64, f64)>,
     /// p adjusted for all positions; none without spread.
     pub p: Option<f64>,
@@ -31,7 +31,10 @@ pub struct Position {
 /// compare each |t| with the largest one under flips of the values themselves,
 /// which is exact where the values are symmetric about zero. The bands are
 /// mean ± c·se with c from flips of the values about their means, so that they
-/// do not widen or narrow with the effect. A position without spread has no t
+/// do not widen or narrow with the effect: a band about a curve of its own, and not
+/// the values that a test against zero would keep. With n replicates there are
+/// 2^(n−1) patterns, of which the most extreme one must be rarer than 5 %: below six
+/// replicates there are p values, but no band. A position without spread has no t
 /// and takes no part.
 ///
 /// `stream` names the draws beyond 13 replicates. None below two replicates.
@@ -65,11 +68,12 @@ pub fn max_t(replicates: &[Vec<f64>], stream: &str) -> Option<Vec<Position>> {
     let mut under_residuals = largest(&residuals);
     under_null.sort_unstable_by(f64::total_cmp);
     under_residuals.sort_unstable_by(f64::total_cmp);
+    let enough = (1.0 - CONFIDENCE) * patterns.len() as f64 >= 1.0;
     let place = (CONFIDENCE * patterns.len() as f64).ceil() as usize;
     let critical = under_residuals
         .get(place.saturating_sub(1))
         .copied()
-        .filter(|c| c.is_finite());
+        .filter(|c| c.is_finite() && enough);
 
     let observed = vec![1.0; n];
     let mut positions: Vec<Position> = centres
@@ -161,6 +165,22 @@ mod tests {
         assert_eq!(got[1], max_t(&alone, "").unwrap()[0]);
         assert!((got[0].mean - 0.1).abs() < 1e-12);
         assert_eq!(max_t(&rows[..1], ""), None);
+    }
+
+    #[test]
+    fn five_replicates_have_no_band_and_six_have() {
+        let rows = |n: usize| -> Vec<Vec<f64>> {
+            (0..n)
+                .map(|i| vec![0.4 + 0.1 * (i * 7 % 5) as f64, (i * 3 % 7) as f64])
+                .collect()
+        };
+        let band = |n| max_t(&rows(n), "").unwrap()[0].band;
+        assert_eq!((band(2), band(5)), (None, None));
+        assert!(max_t(&rows(5), "").unwrap()[0].p.is_some());
+        let (low, high) = band(6).unwrap();
+        // About the mean, which lies far from zero.
+        let mean = max_t(&rows(6), "").unwrap()[0].mean;
+        assert!(((low + high) / 2.0 - mean).abs() < 1e-12 && low < mean);
     }
 
     #[test]

@@ -139,7 +139,7 @@ pub struct LayerReuse {
     pub reversion: f64,
     /// Mean effect of removing it.
     pub ablation: f64,
-    /// U; none where the ablation's interval includes zero.
+    /// U; none where the ablation's interval does not lie above zero.
     pub reuse: Option<f64>,
     /// Ends of its interval, of the confidence of a condition's.
     pub interval: Option<(f64, f64)>,

@@ -344,6 +344,29 @@ fn a_condition_says_the_confidence_of_its_interval() {
 }
 
 #[test]
+fn a_layer_whose_removal_improves_the_answer_leaves_reuse_open() {
+    let mut results = Planted::default().results();
+    let tuned = results
+        .runs
+        .iter_mut()
+        .filter(|r| r.point["init"] == "pretrained");
+    for m in tuned.flat_map(|r| &mut r.metrics) {
+        if m.name == "ablation.block" && m.layer == Some(5) {
+            m.value = -m.value;
+        }
+    }
+    let verdict = judged(results);
+    assert_eq!(verdict.outcome, Outcome::Undetermined);
+    assert!(
+        verdict.reasons()[0].contains("removing layer 5 of pretrained is not shown to cost"),
+        "{:?}",
+        verdict.reasons()
+    );
+    let layer = &verdict.judgements[0].layers[5];
+    assert_eq!((layer.reuse, layer.interval), (None, None));
+}
+
+#[test]
 fn seeds_without_evidence_are_left_out_and_counted() {
     let mut results = Planted::default().results();
     let of = |results: &mut SweepResults, arm: &str, seed: u64| {

@@ -2,14 +2,15 @@
 //! the floors as dashed lines.
 
 use super::Figure;
+use super::band;
 use super::frame::Frame;
 use super::labels::{self, Label};
 use super::scale::{Scale, round_domain};
 use super::style::{FLOOR, Styles};
 use super::svg::{Stroke, Svg};
-use crate::aggregate::{Analysis, Curve, MetricId};
+use crate::aggregate::{self, Analysis, Band, Curve, MetricId};
 use crate::report::format::{number, sentence, words};
-use crate::report::tables::{method_words, n_words};
+use crate::report::tables::n_words;
 use crate::results::Point;
 
 const WIDTH: f64 = 900.0;
@@ -41,6 +42,7 @@ pub(in super::super) fn learning_curves(
     if blocks.is_empty() {
         return None;
     }
+    let bands: Vec<Band> = curves.iter().map(|c| band_of(c)).collect();
     let name = format!("{} ({split})", words(metric));
     let mut svg = Svg::new(WIDTH, blocks.len() as f64 * PANEL);
     for (i, block) in blocks.iter().enumerate() {
@@ -66,10 +68,9 @@ pub(in super::super) fn learning_curves(
         title: format!("{} on {split} while learning", sentence(&words(metric))),
         svg: svg.finish(&format!("Learning curves of {name} by arm")),
         caption: format!(
-            "Thick line: mean over {} seeds; band: 95 % interval ({}); thin lines: each \
-             seed.{}{}",
+            "Thick line: mean over {} seeds; {}; thin lines: each seed.{}{}",
             n_words(seeds),
-            method_words(n),
+            band::words(&bands, n),
             if a.floors
                 .iter()
                 .any(|f| f.split == split && f.metric == metric)
@@ -88,6 +89,13 @@ pub(super) fn at_chosen(a: &Analysis) -> String {
     a.compare.select.as_ref().map_or_else(String::new, |s| {
         format!(" Each arm at its chosen {}.", words(&s.axis))
     })
+}
+
+/// The band about the means of a curve.
+fn band_of(curve: &Curve) -> Band {
+    let points = curve.points.iter();
+    let values = points.map(|p| (&*p.values, Some(&p.estimate)));
+    aggregate::band(values, &format!("{} {:?}", curve.arm, curve.metric))
 }
 
 fn panel(
@@ -132,10 +140,13 @@ fn panel(
     let place = |step: u64, value: f64| (x.at(step as f64), y.at(value));
     for curve in curves {
         let colour = styles.of(&curve.arm).colour;
+        let around = band_of(curve);
         let edge = |pick: fn((f64, f64)) -> f64| {
-            curve.points.iter().map(move |p| {
-                let (mean, interval) = (p.estimate.mean, p.estimate.interval);
-                place(p.step, interval.map_or(mean, pick))
+            let both = curve.points.iter().zip(&around.ends);
+            both.map(move |(p, ends)| {
+                let (x, y) = place(p.step, ends.map_or(p.estimate.mean, pick));
+                // What is beyond the panel ends at its edge.
+                (x, y.clamp(frame.top, frame.bottom))
             })
         };
         let mut band: Vec<_> = edge(|i| i.1).collect();

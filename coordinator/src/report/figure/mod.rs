@@ -3,6 +3,7 @@
 //! An arm has one colour and one marker in every figure (Okabe and Ito's palette:
 //! told apart by colour-blind readers; the marker tells them apart in print).
 
+mod band;
 mod curves;
 mod dots;
 mod efficiency;

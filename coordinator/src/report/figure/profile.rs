@@ -5,7 +5,7 @@ use super::labels::{self, Label};
 use super::scale::{Scale, round_domain};
 use super::style::INK;
 use super::svg::{Stroke, Svg};
-use crate::aggregate::Summary;
+use crate::aggregate::{self, Band, Summary};
 use crate::report::format::number;
 
 const PANEL: f64 = 250.0;
@@ -24,8 +24,36 @@ pub(super) struct Line<'a> {
     pub dash: &'a str,
     /// Place on the horizontal axis, and what was measured there.
     pub points: Vec<(f64, &'a Summary)>,
+    /// About their means.
+    pub band: Band,
     /// Draw the single seeds, too.
     pub seeds: bool,
+}
+
+impl<'a> Line<'a> {
+    /// A curve with its band and its seeds.
+    pub fn new(name: String, colour: &'a str, points: Vec<(f64, &'a Summary)>) -> Self {
+        let values = points
+            .iter()
+            .map(|(_, s)| (&*s.values, s.estimate.as_ref()));
+        Self {
+            band: aggregate::band(values, &name),
+            name,
+            colour,
+            dash: "",
+            points,
+            seeds: true,
+        }
+    }
+
+    /// The same dashed, without the single seeds.
+    pub fn dashed(self, dash: &'static str) -> Self {
+        Self {
+            dash,
+            seeds: dash.is_empty(),
+            ..self
+        }
+    }
 }
 
 /// One panel.
@@ -68,13 +96,17 @@ pub(super) fn draw(width: f64, panels: &[Panel<'_>], columns: usize, label: &str
 fn one(svg: &mut Svg, frame: Frame, panel: &Panel<'_>) {
     frame.title(svg, &panel.title);
     let points = || panel.lines.iter().flat_map(|line| &line.points);
-    let values = points().flat_map(|(_, s)| {
-        let interval = s.estimate.as_ref().and_then(|e| e.interval);
-        // A wide band must not flatten what it is about.
-        let ends = interval.filter(|(low, high)| high - low < 2.0);
-        let ends = ends.into_iter().flat_map(|(low, high)| [low, high]);
-        s.values.iter().map(|v| v.1).chain(ends)
-    });
+    let ends = panel
+        .lines
+        .iter()
+        .flat_map(|line| &line.band.ends)
+        .flatten();
+    // A wide band must not flatten what it is about.
+    let ends = ends.filter(|(low, high)| high - low < 2.0);
+    let ends = ends.flat_map(|(low, high)| [*low, *high]);
+    let values = points()
+        .flat_map(|(_, s)| s.values.iter().map(|v| v.1))
+        .chain(ends);
     let domain = round_domain(values.chain(panel.reference), panel.bounds);
     let y = Scale::linear(domain, frame.upwards());
     let ends = points().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (x, _)| {
@@ -96,7 +128,7 @@ fn one(svg: &mut Svg, frame: Frame, panel: &Panel<'_>) {
         frame.floor(svg, y.at(value));
     }
     for line in &panel.lines {
-        band(svg, line, &x, &y);
+        band(svg, frame, line, &x, &y);
     }
     let mut marks = vec![];
     for line in &panel.lines {
@@ -131,11 +163,14 @@ fn one(svg: &mut Svg, frame: Frame, panel: &Panel<'_>) {
     labels::draw(svg, frame.right, (frame.top, frame.bottom), marks);
 }
 
-fn band(svg: &mut Svg, line: &Line<'_>, x: &Scale, y: &Scale) {
+fn band(svg: &mut Svg, frame: Frame, line: &Line<'_>, x: &Scale, y: &Scale) {
     let edge = |pick: fn((f64, f64)) -> f64| {
-        line.points.iter().filter_map(move |(at, s)| {
-            let e = s.estimate.as_ref()?;
-            Some((x.at(*at), y.at(e.interval.map_or(e.mean, pick))))
+        let both = line.points.iter().zip(&line.band.ends);
+        both.filter_map(move |((at, s), ends)| {
+            let mean = s.estimate.as_ref()?.mean;
+            // What is beyond the panel ends at its edge.
+            let height = y.at(ends.map_or(mean, pick));
+            Some((x.at(*at), height.clamp(frame.top, frame.bottom)))
         })
     };
     let mut area: Vec<_> = edge(|i| i.1).collect();

@@ -132,7 +132,7 @@ pub(in super::super) fn reuse(a: &Analysis) -> Table {
     table.note(format!(
         "First at the final step, then at matched accuracy. R, A: share of the logit difference \
          that is lost, mean over seeds. U = 1 − clip(R/A, 0, 1) with its {} interval by a joint \
-         bootstrap over seeds; NA where A's interval includes zero.",
+         bootstrap over seeds; NA where A's interval does not lie above zero.",
         percent(a.confidence)
     ))
 }

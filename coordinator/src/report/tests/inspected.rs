@@ -1,11 +1,13 @@
 //! Reports of sweeps that asked what happens inside their networks.
 
 use seedbed_proto::JobKey;
+use seedbed_proto::job::Moment;
 use seedbed_proto::result::{FailureReason, JobPhase, Metric, Note};
 use seedbed_proto::seed::{Purpose, derive_seed};
 use serde_json::json;
 
 use super::*;
+use crate::aggregate::{Analysis, Comparison};
 use crate::inspection::{AT, QUESTION, STEP};
 use crate::results::Run;
 
@@ -23,8 +25,13 @@ const SLOTS: [&str; 6] = [
 
 /// Every question, answered with made-up numbers that differ from seed to seed.
 pub(super) fn inspected() -> SweepResults {
+    inspected_over(4)
+}
+
+/// The same over so many seeds.
+fn inspected_over(seeds: u64) -> SweepResults {
     let mut results = Fixture {
-        seeds: 4,
+        seeds,
         ..Fixture::default()
     }
     .selected();
@@ -362,4 +369,147 @@ fn what_was_found_is_averaged_over_seeds_and_compared_within_them() {
     };
     assert_eq!(family("reversion.block"), "mechanism");
     assert_eq!(family("nll"), "exploratory");
+}
+
+/// The same asked at matched accuracy, where each seed stands at a step of its own;
+/// seed 1 from scratch never gets there.
+fn matched(at: &[&str]) -> SweepResults {
+    let mut results = inspected();
+    let asked = std::mem::take(&mut results.inspections);
+    for at in at {
+        for mut run in asked.clone() {
+            let seed = run.point["seed"].as_u64().unwrap();
+            if *at == "matched" {
+                if seed == 1 && run.point["init"] == json!("scratch") {
+                    continue;
+                }
+                let step = 100 + 20 * seed;
+                run.key = JobKey::of(format!("matched {}", run.key).as_bytes());
+                run.ordinal += 1000;
+                run.point.insert(AT.into(), json!("matched"));
+                run.point.insert(STEP.into(), json!(step));
+                for m in &mut run.metrics {
+                    (m.step, m.value) = (step, m.value / 2.0);
+                }
+            }
+            results.inspections.push(run);
+        }
+    }
+    results
+}
+
+/// The step that all seeds have in common, and the value by seed.
+type Seen = (Option<u64>, Vec<(u64, f64)>);
+
+/// The first block's reversion in some weights.
+fn reverted(a: &Analysis, arm: &str, at: Moment) -> Option<Seen> {
+    let cell = a.cells.iter().find(|c| c.arm == arm).unwrap();
+    let mut here = cell.summaries.iter().filter(|(id, _)| {
+        id.name == "reversion.block" && id.layer == Some(0) && id.weights == Some(at)
+    });
+    let (_, summary) = here.next()?;
+    Some((summary.step, summary.values.clone()))
+}
+
+#[test]
+fn matched_weights_are_averaged_over_all_seeds_whatever_their_steps() {
+    let a = analysed(&matched(&["matched"]));
+    let seeds = |arm: &str| -> Vec<u64> {
+        let (step, values) = reverted(&a, arm, Moment::Matched).unwrap();
+        assert_eq!(step, None);
+        values.iter().map(|v| v.0).collect()
+    };
+    assert_eq!(seeds("pretrained"), [1, 2, 3, 4]);
+    assert_eq!(seeds("scratch"), [2, 3, 4]);
+    assert_eq!(reverted(&a, "pretrained", Moment::Final), None);
+    let compared = |c: &&Comparison| {
+        c.metric.name == "reversion.block" && c.metric.weights == Some(Moment::Matched)
+    };
+    let comparison = a.comparisons.iter().find(compared).unwrap();
+    assert_eq!((comparison.pairs.len(), comparison.step), (3, None));
+}
+
+#[test]
+fn final_and_matched_weights_stand_beside_each_other() {
+    let results = matched(&["final", "matched"]);
+    let a = analysed(&results);
+    let of = |at| reverted(&a, "pretrained", at).unwrap();
+    let ((step, last), (_, matched)) = (of(Moment::Final), of(Moment::Matched));
+    assert_eq!(step, Some(STEPS));
+    for (a, b) in last.iter().zip(&matched) {
+        assert_eq!((a.0, a.1 / 2.0), *b);
+    }
+    // The final ones are what they are without the question about matched ones.
+    let alone = analysed(&inspected());
+    assert_eq!(
+        reverted(&alone, "pretrained", Moment::Final),
+        Some((step, last))
+    );
+
+    let files = files(&results);
+    let rows = |file: &str, weights: &str| {
+        let text = String::from_utf8(files[file].clone()).unwrap();
+        let is_one = |l: &&str| l.contains("reversion.block") && l.ends_with(weights);
+        text.lines().filter(is_one).count()
+    };
+    for weights in [",final", ",matched"] {
+        assert_eq!(rows("cells.csv", weights), 2 * LAYERS as usize, "{weights}");
+        assert_eq!(rows("comparisons.csv", weights), LAYERS as usize);
+    }
+    assert!(files.contains_key("figures/patching_1.svg"));
+    assert!(files.contains_key("figures/patching_1_matched.svg"));
+    let page = String::from_utf8(files["report.html"].clone()).unwrap();
+    assert!(page.contains("costs, at matched accuracy"));
+}
+
+#[test]
+fn what_one_seed_says_is_crossed_out() {
+    let mut results = inspected();
+    results.inspections.retain(|r| r.point["seed"] == json!(1));
+    let files = files(&results);
+    let svg = String::from_utf8(files["figures/patching_1.svg"].clone()).unwrap();
+    // One stroke through every cell, and one in the legend.
+    let cells = svg.matches(", n = 1</title>").count();
+    assert!(cells > 100, "{cells}");
+    assert_eq!(svg.matches("<line").count(), cells + 1);
+}
+
+#[test]
+fn captions_name_interval_method_and_correction() {
+    let page = |seeds| {
+        let results = inspected_over(seeds);
+        String::from_utf8(files(&results)["report.html"].clone()).unwrap()
+    };
+    let few = page(4);
+    assert!(few.contains(
+        "pointwise 95 % interval (Student's t), no correction: fewer than 6 seeds; thin"
+    ));
+    assert!(!few.contains("simultaneous"));
+    let more = page(7);
+    assert!(more.contains("simultaneous 95 % over each curve (max-|t| sign flips); thin"));
+}
+
+#[test]
+fn maps_are_compared_between_arms_and_between_seeds() {
+    let files = files(&inspected());
+    let text = String::from_utf8(files["map_similarity.csv"].clone()).unwrap();
+    let is_cue = |l: &&str| l.contains(",patching.cue.denoising.resid_pre,");
+    let rows: Vec<&str> = text.lines().filter(is_cue).collect();
+    let arms = [
+        "pretrained,pretrained,",
+        "pretrained,scratch,",
+        "scratch,scratch,",
+    ];
+    assert_eq!(rows.len(), arms.len());
+    let fields = |row: &str| row.split(',').map(str::to_owned).collect::<Vec<_>>();
+    for (row, arms) in rows.iter().zip(arms) {
+        assert!(row.starts_with(arms), "{row}");
+        let [positions, spearman, _, pairs] = [6, 7, 8, 9].map(|i| fields(row)[i].clone());
+        assert_eq!(positions, (LAYERS as usize * SLOTS.len()).to_string());
+        let across = arms == "pretrained,scratch,";
+        assert_eq!(spearman.is_empty(), !across);
+        assert_eq!(pairs, if across { "12" } else { "6" });
+    }
+    let report = String::from_utf8(files["report.md"].clone()).unwrap();
+    assert!(report.contains("How alike patching maps are"));
 }

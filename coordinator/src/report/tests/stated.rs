@@ -33,11 +33,11 @@ fn the_confidence_of_an_interval_stands_beside_it() {
     };
     for (compare, level) in [(Compare::default(), "0.95"), (growing(), "0.9875")] {
         let table = table(&compare);
-        assert_eq!(table[0].last().unwrap(), "confidence");
-        let interval = table[0].iter().position(|head| head == "interval");
+        let column = |name: &str| table[0].iter().position(|head| head == name).unwrap();
+        let (interval, confidence) = (column("interval"), column("confidence"));
         for row in &table[1..] {
-            let some = !row[interval.unwrap()].is_empty();
-            assert_eq!(row.last().unwrap(), if some { level } else { "" });
+            let expect = if row[interval].is_empty() { "" } else { level };
+            assert_eq!(row[confidence], expect);
         }
         let a = analyse(&results, &compare);
         let words = format!("{} %", 100.0 * level.parse::<f64>().unwrap());

@@ -48,7 +48,8 @@ pub(super) fn drift(scene: &Scene<'_>) -> Option<Figure> {
         svg: draw(WIDTH, &rows, colours, "Weight drift by layer and component"),
         caption: format!(
             "‖W_T − W_0‖ / ‖W_0‖ (Frobenius) by block (upwards) and component. Outside the \
-             blocks: {}. Mean over seeds ({}).",
+             blocks: {}. Mean over seeds ({}). Not tested: a norm is \
+             never below zero.",
             outside.join("; "),
             n_words(replicates(&cells, "drift.").into_iter())
         ),

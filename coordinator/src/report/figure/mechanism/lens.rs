@@ -69,6 +69,6 @@ fn figure(scene: &Scene<'_>, rows: &[Row<'_>], title: &str, words: &str) -> Opti
     Some(Figure {
         title: title.to_owned(),
         svg: draw(WIDTH, &panels, 2, title),
-        caption: format!("{words} {}", curve_words(&cells, rows[0].0)),
+        caption: format!("{words} {}", curve_words(&panels)),
     })
 }

@@ -1,7 +1,7 @@
 //! What was found inside the networks: one figure per question and file.
 //!
-//! All read the cells of the analysis: the chosen networks at their final step,
-//! averaged over seeds.
+//! All read the cells of the analysis: the chosen networks, averaged over seeds.
+//! Final and matched weights have figures of their own.
 
 mod drift;
 mod heads;
@@ -13,25 +13,77 @@ mod similarity;
 mod tdr;
 mod transplant;
 
+use std::collections::BTreeMap;
+
+use seedbed_proto::job::Moment;
+
 use super::Figure;
+use super::band;
 use super::heat::HeatCell;
-use super::profile::Line;
+use super::profile::{Line, Panel};
 use super::style::Styles;
 use crate::aggregate::stats::max_t;
 use crate::aggregate::{Analysis, Cell, MetricId, Summary};
-use crate::report::tables::{method_words, n_words};
+use crate::inspection::is_mechanism;
+use crate::report::tables::n_words;
 use crate::results::Point;
 
 /// Width of every figure.
 const WIDTH: f64 = 900.0;
 
-/// The figures of all questions that were asked, block by block, each with a name
-/// for its file.
+/// The figures of all questions that were asked, each with a name for its file: of
+/// the final weights, then of the matched ones.
 pub(in super::super) fn mechanisms(a: &Analysis, styles: &Styles) -> Vec<(String, Figure)> {
+    let mut figures = vec![];
+    for weights in [Moment::Final, Moment::Matched] {
+        let cells = inside(a, weights);
+        if cells.is_empty() {
+            continue;
+        }
+        for (mut name, mut figure) in of_weights(a, styles, &cells) {
+            if weights == Moment::Matched {
+                name.push_str("_matched");
+                figure.title.push_str(", at matched accuracy");
+                figure.caption.push_str(
+                    " Weights: those of each seed's first evaluation at or above .95 validation \
+                     accuracy; seeds that never got there are left out.",
+                );
+            }
+            figures.push((name, figure));
+        }
+    }
+    figures
+}
+
+/// The chosen cells with what was found inside such weights and nothing else; those
+/// without any left out.
+fn inside(a: &Analysis, weights: Moment) -> Vec<Cell> {
+    let of =
+        |id: &MetricId| is_mechanism(&id.name) && id.weights.unwrap_or(Moment::Final) == weights;
+    let inspected = |cell: &Cell| {
+        let found = cell.summaries.iter().filter(|(id, _)| of(id));
+        let summaries: BTreeMap<_, _> = found.map(|(id, s)| (id.clone(), s.clone())).collect();
+        (!summaries.is_empty()).then(|| Cell {
+            point: cell.point.clone(),
+            arm: cell.arm.clone(),
+            block: cell.block.clone(),
+            value: cell.value.clone(),
+            chosen: cell.chosen,
+            at_edge: cell.at_edge,
+            seeds: cell.seeds.clone(),
+            summaries,
+        })
+    };
+    let chosen = a.cells.iter().filter(|cell| cell.chosen);
+    chosen.filter_map(inspected).collect()
+}
+
+/// The figures of one kind of weights, block by block.
+fn of_weights(a: &Analysis, styles: &Styles, cells: &[Cell]) -> Vec<(String, Figure)> {
     let blocks = a.blocks();
     let mut figures = vec![];
     for (at, block) in blocks.iter().enumerate() {
-        let scene = Scene::new(a, styles, block);
+        let scene = Scene::new(a, styles, cells, block);
         let found: [(&str, Vec<Figure>); 13] = [
             ("reversion_ablation", Vec::from_iter(reuse::reuse(&scene))),
             (
@@ -81,10 +133,10 @@ struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    fn new(a: &'a Analysis, styles: &'a Styles, block: &Point) -> Self {
-        let of = |arm: &'a String| {
-            let here = move |c: &&Cell| c.chosen && &c.block == block && &c.arm == arm;
-            a.cells.iter().find(here)
+    fn new(a: &Analysis, styles: &'a Styles, cells: &'a [Cell], block: &Point) -> Self {
+        let of = |arm: &String| {
+            let here = move |c: &&Cell| &c.block == block && &c.arm == arm;
+            cells.iter().find(here)
         };
         Self {
             styles,
@@ -130,13 +182,7 @@ fn line<'a>(
     dash: &'static str,
     points: Vec<(f64, &'a Summary)>,
 ) -> Option<Line<'a>> {
-    (!points.is_empty()).then(|| Line {
-        name,
-        colour: scene.colour(cell),
-        dash,
-        points,
-        seeds: dash.is_empty(),
-    })
+    (!points.is_empty()).then(|| Line::new(name, scene.colour(cell), points).dashed(dash))
 }
 
 /// The cells of a map, row by row. What can't be told from zero is marked so: by the
@@ -164,8 +210,8 @@ fn heat_cells(rows: Vec<Vec<Option<&Summary>>>, stream: &str) -> Vec<Vec<HeatCel
     let mut cell = |summary: &Option<&Summary>| {
         let mut cell = heat_cell(*summary);
         if summary.is_some_and(|s| measured(&s)) {
-            // A single seed is not tested: its caption says n = 1.
-            cell.faint = !told.next().unwrap_or(true);
+            // What was not tested is not told from zero either.
+            cell.faint = !told.next().unwrap_or(false);
         }
         cell
     };
@@ -225,13 +271,20 @@ fn layers<'a>(ids: impl Iterator<Item = &'a MetricId>) -> Vec<u32> {
     layers
 }
 
-/// "mean over seeds (n = 3), band: 95 % interval (Student's t), thin lines: seeds".
-fn curve_words(cells: &[&Cell], name: &str) -> String {
-    let n = replicates(cells, name);
+/// "Lines: mean over seeds (n = 8); band: simultaneous 95 % …; thin lines: each seed."
+fn curve_words(panels: &[Panel<'_>]) -> String {
+    let lines = || panels.iter().flat_map(|panel| &panel.lines);
+    let points = || lines().flat_map(|line| &line.points);
+    let n: Vec<usize> = points()
+        .filter_map(|(_, s)| s.estimate.as_ref().map(|e| e.n))
+        .collect();
     format!(
-        "Lines: mean over seeds ({}); band: 95 % interval ({}); thin lines: each seed.",
+        "Lines: mean over seeds ({}); {}; thin lines: each seed.",
         n_words(n.iter().copied()),
-        method_words(n.iter().copied().max().unwrap_or(0))
+        band::words(
+            lines().map(|line| &line.band),
+            n.iter().copied().max().unwrap_or(0)
+        )
     )
 }
 
@@ -240,7 +293,8 @@ fn map_words(cells: &[&Cell], name: &str) -> String {
     let n = replicates(cells, name);
     format!(
         "Mean over seeds ({}); crossed out: not told from zero (p > .05 by the largest |t| \
-         under sign flips over each map; below six seeds nothing can be).",
+         under sign flips over each map; below six seeds nothing can be), or not tested (fewer \
+         than two seeds with the whole map, or the same value in each).",
         n_words(n.into_iter())
     )
 }

@@ -53,7 +53,7 @@ pub(super) fn decoded(scene: &Scene<'_>) -> Option<Figure> {
              Control: the same probe of labels that only memory can know. Transfer: the \
              probe of the base, not fitted again. Dashed line: chance. Other slots: \
              mechanisms.csv. {}",
-            curve_words(&cells, "probe.")
+            curve_words(&panels)
         ),
     })
 }

@@ -42,7 +42,7 @@ pub(super) fn reuse(scene: &Scene<'_>) -> Option<Figure> {
              first weights (reverted), and when what it writes is replaced by its mean (ablated). \
              Little lost by reversion where much is lost by ablation: the block computes what it \
              computed before training. {}",
-            curve_words(&cells, "reversion.block")
+            curve_words(&panels)
         ),
     })
 }
@@ -103,6 +103,6 @@ pub(super) fn cumulative(scene: &Scene<'_>) -> Option<Figure> {
     Some(Figure {
         title: "Reverting from the top and from the bottom".to_owned(),
         svg: draw(WIDTH, &panels, 2, "Suffix and prefix reversion by block"),
-        caption: curve_words(&cells, "reversion.suffix"),
+        caption: curve_words(&panels),
     })
 }

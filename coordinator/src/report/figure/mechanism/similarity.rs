@@ -44,7 +44,7 @@ pub(super) fn similarity(scene: &Scene<'_>) -> Option<Figure> {
         svg: draw(WIDTH, &panels, 1, "Similarity by depth and pairing"),
         caption: format!(
             "By depth (0: embeddings). Pairs of one arm are a seed and the next. {}",
-            curve_words(&cells, "cka.")
+            curve_words(&panels)
         ),
     })
 }
@@ -55,11 +55,5 @@ fn one<'a>(cells: &[&'a Cell], name: &str, colour: &'a str, words: &str) -> Opti
         .iter()
         .map(|cell| by_layer(cell, name, Some("last")))
         .find(|points| !points.is_empty())?;
-    Some(Line {
-        name: words.to_owned(),
-        colour,
-        dash: "",
-        points,
-        seeds: true,
-    })
+    Some(Line::new(words.to_owned(), colour, points))
 }

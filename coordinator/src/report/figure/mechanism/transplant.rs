@@ -57,7 +57,7 @@ pub(super) fn transplants(scene: &Scene<'_>) -> Option<Figure> {
             "Share of the logit difference that is lost. pt_ft, pt_sc: from the base; ft_ft, sc_sc: \
              from the next seed of the same arm; ft_sc: from the twin from scratch, a negative \
              control. {}",
-            curve_words(&cells, "transplant.")
+            curve_words(&panels)
         ),
     })
 }
@@ -102,19 +102,13 @@ pub(super) fn interpolation(scene: &Scene<'_>) -> Option<Figure> {
         caption: format!(
             "Weights (1 − α)·first + α·second. A hill in the loss: the two lie in different \
              basins. {}",
-            curve_words(&cells, "interpolation.")
+            curve_words(&panels)
         ),
     })
 }
 
 fn curve<'a>(pairing: &str, colour: &'a str, points: Vec<(f64, &'a Summary)>) -> Option<Line<'a>> {
-    (!points.is_empty()).then(|| Line {
-        name: pairing.to_owned(),
-        colour,
-        dash: "",
-        points,
-        seeds: true,
-    })
+    (!points.is_empty()).then(|| Line::new(pairing.to_owned(), colour, points))
 }
 
 fn by_alpha<'a>(cell: &'a Cell, name: &str) -> Vec<(f64, &'a Summary)> {
