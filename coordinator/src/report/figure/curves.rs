@@ -212,14 +212,23 @@ pub(super) fn floor_labels(floors: &[(f64, String)], y: &Scale) -> Vec<Label> {
         .into_iter()
         .map(|(value, names)| Label {
             y: y.at(value),
-            text: match names.as_slice() {
-                [one, two, _, ..] => format!("floor: {one}, {two} …"),
-                names => format!("floor: {}", names.join(", ")),
-            },
+            text: format!("floor: {}", joined(&names)),
             colour: FLOOR.to_owned(),
             bold: false,
         })
         .collect()
+}
+
+/// As many names as fit beside a panel, and how many more there are.
+fn joined(names: &[String]) -> String {
+    const ROOM: usize = 20;
+    let fit = |shown: &usize| names[..*shown].join(", ").chars().count() <= ROOM;
+    let shown = (1..=names.len()).rev().find(fit).unwrap_or(1);
+    let text = names[..shown].join(", ");
+    match names.len() - shown {
+        0 => text,
+        more => format!("{text}, {more} more"),
+    }
 }
 
 /// What values of a metric can't be beyond.
