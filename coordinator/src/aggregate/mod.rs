@@ -136,7 +136,7 @@ impl Analysis {
         axis_label(block, axis)
     }
 
-    /// A block in words, for captions: "frozen prefix_2, task.template T1".
+    /// A block in words, for captions: "frozen prefix_2, template T1".
     pub fn block_label(&self, block: &Point) -> String {
         block_label(&self.block_axes, block)
     }
@@ -243,9 +243,18 @@ fn axis_label(block: &Point, axis: &str) -> String {
 fn block_label(axes: &[String], block: &Point) -> String {
     let parts: Vec<_> = axes
         .iter()
-        .map(|axis| format!("{axis} {}", axis_label(block, axis)))
+        .map(|axis| format!("{} {}", last_part(axis, axes), axis_label(block, axis)))
         .collect();
     parts.join(", ")
+}
+
+/// The last part of an axis' path, where that tells it from the others.
+fn last_part<'a>(axis: &'a str, axes: &[String]) -> &'a str {
+    let last = |axis: &'a str| axis.rsplit('.').next().unwrap_or(axis);
+    let same = axes
+        .iter()
+        .filter(|a| a.rsplit('.').next() == Some(last(axis)));
+    if same.count() == 1 { last(axis) } else { axis }
 }
 
 /// The arms' labels, in the order in which the runs first mention them.

@@ -55,10 +55,13 @@ pub(in super::super) fn paired_dots(a: &Analysis, styles: &Styles) -> Option<Fig
             right: left + 270.0,
             bottom: top + PANEL_HEIGHT - 56.0,
         };
-        twins.title(
-            &mut svg,
-            &format!("{} and {}, {}", c.arm, c.baseline, a.block_label(&c.block)),
-        );
+        // The axis names the arms; where blocks differ, a title says what it must.
+        let block = a.block_label(&c.block);
+        let title = match a.blocks().len() {
+            1 => format!("{} and {}, {block}", c.arm, c.baseline),
+            _ => block,
+        };
+        twins.title(&mut svg, &title);
         let y = Scale::linear(domain, twins.upwards());
         let name = format!("{} ({})", words(&a.primary), a.headline_split);
         twins.y_axis(&mut svg, &y, &name);

@@ -12,6 +12,8 @@ use crate::report::tables::{methods_words, n_words};
 
 const WIDTH: f64 = 900.0;
 const ROW: f64 = 30.0;
+/// A character of a name, about.
+const CHARACTER: f64 = 6.4;
 
 /// One row for each comparison; `None` below two: one difference is told by the
 /// paired dots.
@@ -30,8 +32,10 @@ pub(in super::super) fn forest(a: &Analysis, styles: &Styles) -> Option<Figure> 
     });
     let domain = round_domain(ends, (f64::NEG_INFINITY, f64::INFINITY));
     let height = 14.0 + rows.len() as f64 * ROW + 52.0;
+    let name = |c: &Comparison| format!("{}, {}", c.arm, a.block_label(&c.block));
+    let longest = rows.iter().map(|(c, _)| name(c).chars().count()).max();
     let frame = Frame {
-        left: 270.0,
+        left: (longest.unwrap_or(0) as f64 * CHARACTER + 30.0).clamp(150.0, 420.0),
         top: 14.0,
         right: WIDTH - 200.0,
         bottom: height - 52.0,
@@ -43,8 +47,8 @@ pub(in super::super) fn forest(a: &Analysis, styles: &Styles) -> Option<Figure> 
         .into_iter()
         .map(|(v, text)| (x.at(v), text))
         .collect();
-    let name = format!("{}: arm − {baseline}", words(&a.primary));
-    frame.x_axis(&mut svg, &ticks, &name);
+    let about = format!("{}: arm − {baseline}", words(&a.primary));
+    frame.x_axis(&mut svg, &ticks, &about);
     let zero = x.at(0.0);
     svg.line(
         (zero, frame.top),
@@ -55,8 +59,7 @@ pub(in super::super) fn forest(a: &Analysis, styles: &Styles) -> Option<Figure> 
         let y = frame.top + (i as f64 + 0.5) * ROW;
         let style = styles.of(&c.arm);
         let at = (frame.left - 16.0, y + 4.0);
-        let text = format!("{}, {}", c.arm, a.block_label(&c.block));
-        svg.text(at, Anchor::End, Font::new(12.0, INK), &text);
+        svg.text(at, Anchor::End, Font::new(12.0, INK), &name(c));
         if let Some((low, high)) = e.interval {
             let stroke = Stroke::new(style.colour, 2.4);
             svg.line((x.at(low), y), (x.at(high), y), stroke);
