@@ -9,9 +9,11 @@ use crate::report::format::number;
 const ROW: f64 = 20.0;
 /// Room for the names of rows.
 const NAMES: f64 = 58.0;
-/// Room above a map for its title, and below it for the names of columns.
+/// Room above a map for its title, and below it for the names of columns, level or
+/// upright.
 const HEAD: f64 = 24.0;
-const FOOT: f64 = 62.0;
+const LEVEL_FOOT: f64 = 30.0;
+const UPRIGHT_FOOT: f64 = 62.0;
 const GAP: f64 = 26.0;
 /// What is not available.
 const MISSING: &str = "#d5d8dc";
@@ -27,6 +29,25 @@ pub(super) struct Map {
     pub columns: Vec<String>,
     /// Row by row; as many as rows and columns.
     pub cells: Vec<Vec<HeatCell>>,
+}
+
+impl Map {
+    /// Width of a column, where the map has so much.
+    fn step(&self, width: f64) -> f64 {
+        (width - NAMES) / self.columns.len().max(1) as f64
+    }
+
+    /// Whether the name of a column has room from side to side.
+    fn is_level(name: &str, step: f64) -> bool {
+        step >= 7.0 * name.chars().count() as f64
+    }
+
+    fn height(&self, width: f64) -> f64 {
+        let step = self.step(width);
+        let level = self.columns.iter().all(|name| Self::is_level(name, step));
+        let foot = if level { LEVEL_FOOT } else { UPRIGHT_FOOT };
+        HEAD + self.rows.len() as f64 * ROW + foot
+    }
 }
 
 /// A cell of a map.
@@ -84,16 +105,17 @@ impl Colours {
 
 /// Rows of maps, each row's maps side by side in equal widths, and the legend.
 pub(super) fn draw(width: f64, maps: &[Vec<Map>], colours: Colours, label: &str) -> String {
-    let height_of = |map: &Map| HEAD + map.rows.len() as f64 * ROW + FOOT;
-    let rows: Vec<f64> = maps
-        .iter()
-        .map(|row| row.iter().map(height_of).fold(0.0, f64::max))
-        .collect();
+    let share = |row: &[Map]| (width - GAP * (row.len() as f64 - 1.0)) / row.len().max(1) as f64;
+    let height_of = |row: &Vec<Map>| {
+        let heights = row.iter().map(|map| map.height(share(row)));
+        heights.fold(0.0, f64::max)
+    };
+    let rows: Vec<f64> = maps.iter().map(height_of).collect();
     let height = rows.iter().sum::<f64>() + 40.0;
     let mut svg = Svg::new(width, height);
     let mut top = 0.0;
     for (row, height) in maps.iter().zip(rows) {
-        let share = (width - GAP * (row.len() as f64 - 1.0)) / row.len().max(1) as f64;
+        let share = share(row);
         for (i, map) in row.iter().enumerate() {
             one(
                 &mut svg,
@@ -105,14 +127,21 @@ pub(super) fn draw(width: f64, maps: &[Vec<Map>], colours: Colours, label: &str)
         }
         top += height;
     }
-    legend(&mut svg, (NAMES, top + 6.0), colours);
+    let cells = maps
+        .iter()
+        .flatten()
+        .flat_map(|map| map.cells.iter().flatten());
+    let (missing, faint) = cells.fold((false, false), |(missing, faint), cell| {
+        (missing || cell.value.is_none(), faint || cell.faint)
+    });
+    legend(&mut svg, (NAMES, top + 6.0), colours, missing, faint);
     svg.finish(label)
 }
 
 fn one(svg: &mut Svg, (left, top): (f64, f64), width: f64, map: &Map, colours: Colours) {
     let at = (left + NAMES, top + 14.0);
     svg.text(at, Anchor::Start, Font::new(13.0, INK).bold(), &map.title);
-    let step = (width - NAMES) / map.columns.len().max(1) as f64;
+    let step = map.step(width);
     let foot = top + HEAD + map.rows.len() as f64 * ROW;
     for (r, name) in map.rows.iter().enumerate() {
         // Depth grows upwards, as in the curves it grows to the right.
@@ -148,7 +177,7 @@ fn one(svg: &mut Svg, (left, top): (f64, f64), width: f64, map: &Map, colours: C
     for (c, name) in map.columns.iter().enumerate() {
         let x = left + NAMES + (c as f64 + 0.5) * step;
         let font = Font::new(11.0, MUTED);
-        if step >= 7.0 * name.chars().count() as f64 {
+        if Map::is_level(name, step) {
             svg.text((x, foot + 14.0), Anchor::Middle, font, name);
         } else {
             svg.text((x + 4.0, foot + 6.0), Anchor::End, font.upright(), name);
@@ -156,47 +185,41 @@ fn one(svg: &mut Svg, (left, top): (f64, f64), width: f64, map: &Map, colours: C
     }
 }
 
-fn legend(svg: &mut Svg, (left, top): (f64, f64), colours: Colours) {
+/// The scale, and what the marks mean that there are.
+fn legend(svg: &mut Svg, (left, top): (f64, f64), colours: Colours, missing: bool, faint: bool) {
     const STEPS: usize = 24;
     const STEP: f64 = 7.0;
+    let square = |x: f64, width: f64| {
+        [
+            (x, top),
+            (x + width, top),
+            (x + width, top + 14.0),
+            (x, top + 14.0),
+        ]
+    };
     let (low, high) = colours.ends();
     let font = Font::new(11.0, MUTED);
     svg.text((left - 6.0, top + 11.0), Anchor::End, font, &number(low));
     let mut x = left;
     for i in 0..STEPS {
         let value = low + (high - low) * (i as f64 + 0.5) / STEPS as f64;
-        let corners = [
-            (x, top),
-            (x + STEP, top),
-            (x + STEP, top + 14.0),
-            (x, top + 14.0),
-        ];
         let colour = colours.of(value);
-        svg.shape(&corners, &colour, Stroke::new(&colour, 0.5), "");
+        svg.shape(&square(x, STEP), &colour, Stroke::new(&colour, 0.5), "");
         x += STEP;
     }
     svg.text((x + 6.0, top + 11.0), Anchor::Start, font, &number(high));
-    let x = x + 70.0;
-    let corners = [
-        (x, top),
-        (x + 14.0, top),
-        (x + 14.0, top + 14.0),
-        (x, top + 14.0),
-    ];
-    svg.shape(&corners, MISSING, Stroke::new(MISSING, 0.5), "");
-    svg.text((x + 20.0, top + 11.0), Anchor::Start, font, "not available");
-    let x = x + 120.0;
-    svg.line(
-        (x, top + 13.0),
-        (x + 14.0, top + 1.0),
-        Stroke::new(AXIS, 0.8),
-    );
-    svg.text(
-        (x + 20.0, top + 11.0),
-        Anchor::Start,
-        font,
-        "not told from zero",
-    );
+    x += 70.0;
+    if missing {
+        svg.shape(&square(x, 14.0), MISSING, Stroke::new(MISSING, 0.5), "");
+        svg.text((x + 20.0, top + 11.0), Anchor::Start, font, "not available");
+        x += 120.0;
+    }
+    if faint {
+        let stroke = Stroke::new(AXIS, 0.8);
+        svg.line((x, top + 13.0), (x + 14.0, top + 1.0), stroke);
+        let at = (x + 20.0, top + 11.0);
+        svg.text(at, Anchor::Start, font, "not told from zero");
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,17 @@ pub(super) struct Label {
     pub bold: bool,
 }
 
+/// From a panel to its first letter.
+const LEAD: f64 = 18.0;
+/// Width of a letter, on average and a little more.
+const LETTER: f64 = 7.2;
+
+/// The room that labels take at the right of a panel.
+pub(super) fn room<'a>(texts: impl Iterator<Item = &'a str>) -> f64 {
+    let letters = texts.map(|text| text.chars().count()).max().unwrap_or(0);
+    LEAD + LETTER * letters as f64 + 12.0
+}
+
 /// Draws labels at the right of a panel, moved apart as far as need be, each
 /// joined to its place by a thin line.
 pub(super) fn draw(svg: &mut Svg, x: f64, range: (f64, f64), mut labels: Vec<Label>) {
@@ -31,7 +42,7 @@ pub(super) fn draw(svg: &mut Svg, x: f64, range: (f64, f64), mut labels: Vec<Lab
         );
         let mut font = Font::new(12.0, &label.colour);
         font.bold = label.bold;
-        svg.text((x + 18.0, place + 4.0), Anchor::Start, font, &label.text);
+        svg.text((x + LEAD, place + 4.0), Anchor::Start, font, &label.text);
     }
 }
 

@@ -25,9 +25,11 @@ pub(super) struct Line<'a> {
     /// Place on the horizontal axis, and what was measured there.
     pub points: Vec<(f64, &'a Summary)>,
     /// About their means.
-    pub band: Band,
+    pub band: Option<Band>,
     /// Draw the single seeds, too.
     pub seeds: bool,
+    /// Write its name beside the panel.
+    pub named: bool,
 }
 
 impl<'a> Line<'a> {
@@ -37,12 +39,13 @@ impl<'a> Line<'a> {
             .iter()
             .map(|(_, s)| (&*s.values, s.estimate.as_ref()));
         Self {
-            band: aggregate::band(values, &name),
+            band: Some(aggregate::band(values, &name)),
             name,
             colour,
             dash: "",
             points,
             seeds: true,
+            named: true,
         }
     }
 
@@ -53,6 +56,21 @@ impl<'a> Line<'a> {
             seeds: dash.is_empty(),
             ..self
         }
+    }
+
+    /// The same dashed, as what others are read against: a mean alone, which the
+    /// caption names by its dashes.
+    pub fn aside(self, dash: &'static str) -> Self {
+        Self {
+            band: None,
+            named: false,
+            ..self.dashed(dash)
+        }
+    }
+
+    /// The ends of its band at each point; none without a band.
+    fn ends(&self) -> &[Option<(f64, f64)>] {
+        self.band.as_ref().map_or(&[], |band| &band.ends)
     }
 }
 
@@ -79,7 +97,12 @@ pub(super) fn draw(width: f64, panels: &[Panel<'_>], columns: usize, label: &str
     let rows = panels.len().div_ceil(columns);
     let mut svg = Svg::new(width, rows as f64 * PANEL);
     let share = width / columns as f64;
-    let right = if columns == 1 { 190.0 } else { 146.0 };
+    let names = || {
+        panels
+            .iter()
+            .flat_map(|panel| panel.lines.iter().filter(|line| line.named))
+    };
+    let right = labels::room(names().map(|line| line.name.as_str()));
     for (i, panel) in panels.iter().enumerate() {
         let (row, column) = (i / columns, i % columns);
         let frame = Frame {
@@ -96,11 +119,7 @@ pub(super) fn draw(width: f64, panels: &[Panel<'_>], columns: usize, label: &str
 fn one(svg: &mut Svg, frame: Frame, panel: &Panel<'_>) {
     frame.title(svg, &panel.title);
     let points = || panel.lines.iter().flat_map(|line| &line.points);
-    let ends = panel
-        .lines
-        .iter()
-        .flat_map(|line| &line.band.ends)
-        .flatten();
+    let ends = panel.lines.iter().flat_map(Line::ends).flatten();
     // A wide band must not flatten what it is about.
     let ends = ends.filter(|(low, high)| high - low < 2.0);
     let ends = ends.flat_map(|(low, high)| [*low, *high]);
@@ -117,7 +136,9 @@ fn one(svg: &mut Svg, frame: Frame, panel: &Panel<'_>) {
     let mut ticks: Vec<f64> = points().map(|p| p.0).collect();
     ticks.sort_by(f64::total_cmp);
     ticks.dedup();
-    let every = ticks.len().div_ceil(13);
+    // A tick's text is as wide as three digits, and stands apart from the next.
+    let room = ((frame.right - frame.left) / 28.0).max(2.0) as usize;
+    let every = ticks.len().div_ceil(room);
     let ticks: Vec<_> = ticks
         .iter()
         .step_by(every)
@@ -143,7 +164,7 @@ fn one(svg: &mut Svg, frame: Frame, panel: &Panel<'_>) {
             let tip = format!("{}, {at}: {}", line.name, number(*value));
             svg.circle(*place, 3.0, line.colour, Stroke::new("#ffffff", 0.8), &tip);
         }
-        if let Some(end) = places.last() {
+        if let Some(end) = places.last().filter(|_| line.named) {
             marks.push(Label {
                 y: end.1,
                 text: line.name.clone(),
@@ -152,7 +173,7 @@ fn one(svg: &mut Svg, frame: Frame, panel: &Panel<'_>) {
             });
         }
     }
-    if marks.is_empty() {
+    if points().all(|(_, s)| s.estimate.is_none()) {
         let at = (
             (frame.left + frame.right) / 2.0,
             (frame.top + frame.bottom) / 2.0,
@@ -165,7 +186,7 @@ fn one(svg: &mut Svg, frame: Frame, panel: &Panel<'_>) {
 
 fn band(svg: &mut Svg, frame: Frame, line: &Line<'_>, x: &Scale, y: &Scale) {
     let edge = |pick: fn((f64, f64)) -> f64| {
-        let both = line.points.iter().zip(&line.band.ends);
+        let both = line.points.iter().zip(line.ends());
         both.filter_map(move |((at, s), ends)| {
             let mean = s.estimate.as_ref()?.mean;
             // What is beyond the panel ends at its edge.

@@ -6,6 +6,7 @@
 mod drift;
 mod heads;
 mod lens;
+mod pairing;
 mod patching;
 mod probes;
 mod reuse;
@@ -282,7 +283,7 @@ fn curve_words(panels: &[Panel<'_>]) -> String {
         "Lines: mean over seeds ({}); {}; thin lines: each seed.",
         n_words(n.iter().copied()),
         band::words(
-            lines().map(|line| &line.band),
+            lines().filter_map(|line| line.band.as_ref()),
             n.iter().copied().max().unwrap_or(0)
         )
     )

@@ -1,17 +1,9 @@
 //! How alike the representations of two networks are, layer by layer.
 
+use super::pairing::{self, Pairing};
 use super::{Figure, Scene, WIDTH, by_layer, curve_words};
 use crate::aggregate::Cell;
 use crate::report::figure::profile::{Line, Panel, draw};
-
-/// Pairings with their colours and what they pair.
-const PAIRINGS: [(&str, &str, &str); 5] = [
-    ("pt_ft", "#0072B2", "base – fine-tuned"),
-    ("ft_ft", "#56B4E9", "fine-tuned – fine-tuned"),
-    ("sc_sc", "#D55E00", "scratch – scratch"),
-    ("ft_sc", "#CC79A7", "fine-tuned – scratch"),
-    ("pt_sc", "#009E73", "base – scratch"),
-];
 
 /// CKA and RSA at the last position, a curve for each pairing.
 pub(super) fn similarity(scene: &Scene<'_>) -> Option<Figure> {
@@ -19,11 +11,8 @@ pub(super) fn similarity(scene: &Scene<'_>) -> Option<Figure> {
     cells.extend(scene.with("rsa."));
     let mut panels = vec![];
     for (measure, words) in [("cka", "linear CKA, debiased"), ("rsa", "RSA, Spearman")] {
-        let lines: Vec<Line<'_>> = PAIRINGS
-            .iter()
-            .filter_map(|(pairing, colour, words)| {
-                one(&cells, &format!("{measure}.{pairing}"), colour, words)
-            })
+        let lines: Vec<Line<'_>> = pairing::all()
+            .filter_map(|pairing| one(&cells, measure, pairing))
             .collect();
         if !lines.is_empty() {
             panels.push(Panel {
@@ -50,10 +39,11 @@ pub(super) fn similarity(scene: &Scene<'_>) -> Option<Figure> {
 }
 
 /// A pairing is asked about its first network, so one cell has it.
-fn one<'a>(cells: &[&'a Cell], name: &str, colour: &'a str, words: &str) -> Option<Line<'a>> {
+fn one<'a>(cells: &[&'a Cell], measure: &str, pairing: Pairing) -> Option<Line<'a>> {
+    let name = format!("{measure}.{}", pairing.key);
     let points = cells
         .iter()
-        .map(|cell| by_layer(cell, name, Some("last")))
+        .map(|cell| by_layer(cell, &name, Some("last")))
         .find(|points| !points.is_empty())?;
-    Some(Line::new(words.to_owned(), colour, points))
+    Some(Line::new(pairing.words.to_owned(), pairing.colour, points))
 }

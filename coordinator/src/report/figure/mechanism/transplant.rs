@@ -1,18 +1,15 @@
 //! Transplants between networks, and the line between their weights.
 
+use super::pairing::{self, Pairing};
 use super::{Figure, Scene, WIDTH, by_layer, curve_words, of};
 use crate::aggregate::{Cell, Summary};
 use crate::report::figure::profile::{Line, Panel, draw};
 
 const ANY: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
-const COLOURS: [&str; 7] = [
-    "#0072B2", "#D55E00", "#CC79A7", "#009E73", "#E69F00", "#56B4E9", "#000000",
-];
 
 /// Blocks, suffixes and prefixes of another network.
 pub(super) fn transplants(scene: &Scene<'_>) -> Option<Figure> {
     let cells = scene.with("transplant.");
-    let pairings = pairings(&cells, "transplant.");
     let mut panels = vec![];
     for (what, title, axis) in [
         ("block", "one block from the other network", "block"),
@@ -27,13 +24,10 @@ pub(super) fn transplants(scene: &Scene<'_>) -> Option<Figure> {
             "first own block k",
         ),
     ] {
-        let lines: Vec<Line<'_>> = pairings
-            .iter()
-            .zip(COLOURS)
-            .filter_map(|(pairing, colour)| {
-                let name = format!("transplant.{pairing}.{what}");
-                let points = cells.iter().map(|c| by_layer(c, &name, None));
-                curve(pairing, colour, points.into_iter().find(|p| !p.is_empty())?)
+        let lines: Vec<Line<'_>> = pairing::all()
+            .filter_map(|pairing| {
+                let name = format!("transplant.{}.{what}", pairing.key);
+                curve(pairing, cells.iter().map(|c| by_layer(c, &name, None)))
             })
             .collect();
         if !lines.is_empty() {
@@ -54,9 +48,9 @@ pub(super) fn transplants(scene: &Scene<'_>) -> Option<Figure> {
         title: "What parts of another network cost".to_owned(),
         svg: draw(WIDTH, &panels, 2, "Transplants by block and pairing"),
         caption: format!(
-            "Share of the logit difference that is lost. pt_ft, pt_sc: from the base; ft_ft, sc_sc: \
-             from the next seed of the same arm; ft_sc: from the twin from scratch, a negative \
-             control. {}",
+            "Share of the logit difference that is lost when parts come from another network: the \
+             base, the next seed of the same arm, or (fine-tuned – scratch, a negative control) the \
+             twin from scratch. {}",
             curve_words(&panels)
         ),
     })
@@ -65,16 +59,12 @@ pub(super) fn transplants(scene: &Scene<'_>) -> Option<Figure> {
 /// Loss and accuracy on the line between two networks.
 pub(super) fn interpolation(scene: &Scene<'_>) -> Option<Figure> {
     let cells = scene.with("interpolation.");
-    let pairings = pairings(&cells, "interpolation.");
     let mut panels = vec![];
     for (what, bounds) in [("loss", (0.0, f64::INFINITY)), ("accuracy", (0.0, 1.0))] {
-        let lines: Vec<Line<'_>> = pairings
-            .iter()
-            .zip(COLOURS)
-            .filter_map(|(pairing, colour)| {
-                let name = format!("interpolation.{pairing}.{what}");
-                let points = cells.iter().map(|c| by_alpha(c, &name));
-                curve(pairing, colour, points.into_iter().find(|p| !p.is_empty())?)
+        let lines: Vec<Line<'_>> = pairing::all()
+            .filter_map(|pairing| {
+                let name = format!("interpolation.{}.{what}", pairing.key);
+                curve(pairing, cells.iter().map(|c| by_alpha(c, &name)))
             })
             .collect();
         if !lines.is_empty() {
@@ -100,15 +90,20 @@ pub(super) fn interpolation(scene: &Scene<'_>) -> Option<Figure> {
             "Loss and accuracy of interpolated weights",
         ),
         caption: format!(
-            "Weights (1 − α)·first + α·second. A hill in the loss: the two lie in different \
+            "Weights (1 − α)·first + α·second, of the networks as the curve names them. A hill in the loss: the two lie in different \
              basins. {}",
             curve_words(&panels)
         ),
     })
 }
 
-fn curve<'a>(pairing: &str, colour: &'a str, points: Vec<(f64, &'a Summary)>) -> Option<Line<'a>> {
-    (!points.is_empty()).then(|| Line::new(pairing.to_owned(), colour, points))
+/// The curve of a pairing, which one of the cells has: that of its first network.
+fn curve<'a>(
+    pairing: Pairing,
+    mut points: impl Iterator<Item = Vec<(f64, &'a Summary)>>,
+) -> Option<Line<'a>> {
+    let points = points.find(|points| !points.is_empty())?;
+    Some(Line::new(pairing.words.to_owned(), pairing.colour, points))
 }
 
 fn by_alpha<'a>(cell: &'a Cell, name: &str) -> Vec<(f64, &'a Summary)> {
@@ -117,16 +112,4 @@ fn by_alpha<'a>(cell: &'a Cell, name: &str) -> Vec<(f64, &'a Summary)> {
         .collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
     points
-}
-
-/// The pairings that a question was asked of, each once.
-fn pairings(cells: &[&Cell], prefix: &str) -> Vec<String> {
-    let mut found: Vec<String> = cells
-        .iter()
-        .flat_map(|c| c.summaries.keys())
-        .filter_map(|id| Some(id.name.strip_prefix(prefix)?.split_once('.')?.0.to_owned()))
-        .collect();
-    found.sort();
-    found.dedup();
-    found
 }
