@@ -18,6 +18,7 @@ pub mod client;
 pub mod expand;
 pub mod gc;
 pub mod outputs;
+mod pace;
 pub mod progress;
 pub mod reach;
 pub mod run;

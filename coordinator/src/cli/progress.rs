@@ -9,6 +9,7 @@ use futures::{Stream, StreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
 use seedbed_proto::v1;
 
+use super::pace::Pace;
 use super::show;
 
 /// How often a plain line is printed.
@@ -65,18 +66,20 @@ impl Progress {
         let mut ticks = tokio::time::interval(LINE_EVERY);
         let mut latest: Option<v1::SweepStatus> = None;
         let mut idle_ticks = 0;
+        let mut pace = Pace::new(LINE_EVERY);
         loop {
             tokio::select! {
                 update = updates.next() => match update {
                     Some(status) => {
                         let status = status?;
-                        self.update(&status);
+                        self.update(&status, &pace);
                         latest = Some(status);
                     }
                     None => break,
                 },
                 _ = ticks.tick() => if let Some(status) = &latest {
-                    self.tick(status);
+                    pace.sample(status.steps_left);
+                    self.tick(status, &pace);
                     if status.running > 0 || status.pending == 0 {
                         idle_ticks = 0;
                         continue;
@@ -94,22 +97,22 @@ impl Progress {
         Ok(latest)
     }
 
-    fn update(&self, status: &v1::SweepStatus) {
+    fn update(&self, status: &v1::SweepStatus, pace: &Pace) {
         match self {
             Self::Bar(bar) => {
                 // In steps where there are any: jobs differ in length.
                 bar.set_length(status.steps_total.max(1));
                 bar.set_position(status.steps_total.saturating_sub(status.steps_left));
-                bar.set_message(line(status));
+                bar.set_message(line(status, pace.steps_per_sec()));
             }
             Self::Lines => {}
             Self::Json => show::print(&show::status_json(status).to_string()),
         }
     }
 
-    fn tick(&self, status: &v1::SweepStatus) {
+    fn tick(&self, status: &v1::SweepStatus, pace: &Pace) {
         match self {
-            Self::Lines => eprintln!("{}", line(status)),
+            Self::Lines => eprintln!("{}", line(status, pace.steps_per_sec())),
             Self::Bar(_) | Self::Json => {}
         }
     }
@@ -122,8 +125,9 @@ impl Progress {
     }
 }
 
-/// One line on where a sweep stands.
-pub fn line(status: &v1::SweepStatus) -> String {
+/// One line on where a sweep stands; at this many steps a second, if that is known
+/// better than from what the workers say now.
+pub fn line(status: &v1::SweepStatus, steps_per_sec: Option<f64>) -> String {
     let total = status.blocked
         + status.pending
         + status.running
@@ -147,9 +151,13 @@ pub fn line(status: &v1::SweepStatus) -> String {
     if let Some(r) = &status.replication {
         add(format_args!("{}", replication(r)));
     }
-    if status.steps_per_sec > 0.0 {
-        add(format_args!("{:.1} steps/s", status.steps_per_sec));
-        let left_secs = status.steps_left as f64 / status.steps_per_sec;
+    let speed = steps_per_sec.unwrap_or(status.steps_per_sec);
+    if speed > 0.0 {
+        // Those of inspections are percents.
+        if status.inspections == 0 {
+            add(format_args!("{speed:.1} steps/s"));
+        }
+        let left_secs = status.steps_left as f64 / speed;
         add(format_args!("{} left", duration(left_secs)));
     }
     if let Some(job) = status
@@ -201,7 +209,7 @@ mod tests {
             done: 3,
             ..v1::SweepStatus::default()
         };
-        assert_eq!(line(&status), "3/12 jobs, 2 running");
+        assert_eq!(line(&status, None), "3/12 jobs, 2 running");
         let status = v1::SweepStatus {
             failed: 1,
             steps_per_sec: 8.0,
@@ -215,9 +223,18 @@ mod tests {
             ..status
         };
         assert_eq!(
-            line(&status),
+            line(&status, None),
             "3/13 jobs, 2 running, 1 failed, 8.0 steps/s, 3 min 20 s left, \
              scratch seed=1: val.accuracy 0.812"
+        );
+        let status = v1::SweepStatus {
+            inspections: 4,
+            running_jobs: vec![],
+            ..status
+        };
+        assert_eq!(
+            line(&status, Some(16.0)),
+            "3/13 jobs, 2 running, 0/4 inspections, 1 failed, 1 min 40 s left"
         );
     }
 

@@ -130,7 +130,7 @@ pub fn details(status: &v1::SweepStatus) -> String {
     let mut lines = vec![format!(
         "{}: {}; {} worker(s)",
         status.name,
-        progress::line(status),
+        progress::line(status, None),
         status.workers
     )];
     for job in &status.running_jobs {
