@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::{Kept, View, keep, kept, slice, to_storage, wanted, wanted_sum};
 use crate::ops::kernels::matrix::{Matrix, MatrixMut, new_product, product};
-use crate::ops::kernels::{column_sums, gelu, gelu_backward, sum_into};
+use crate::ops::kernels::{column_sums, gelu, gelu_and_slope, sum_into, times};
 
 /// Elements that one task passes through the GELU.
 const GRAIN: usize = 1 << 14;
@@ -81,24 +81,30 @@ pub(super) fn weight_gradient(
 }
 
 /// Passes values through the GELU.
-pub(super) fn gelu_of(x: &[f32]) -> Vec<f32> {
-    let mut out = vec![0.0; x.len()];
-    let chunks = out.par_chunks_mut(GRAIN).zip(x.par_chunks(GRAIN));
-    chunks.for_each(|(out, x)| gelu(x, out));
-    out
+pub(super) fn through_gelu(mut x: Vec<f32>) -> Vec<f32> {
+    x.par_chunks_mut(GRAIN).for_each(gelu);
+    x
 }
 
-/// From the gradient of the GELU's result to that of its argument x, in place.
-pub(super) fn back_through_gelu(grad: &mut [f32], x: &[f32]) {
-    let chunks = grad.par_chunks_mut(GRAIN).zip(x.par_chunks(GRAIN));
-    chunks.for_each(|(grad, x)| gelu_backward(x, grad));
+/// The same, and the GELU's slopes there.
+pub(super) fn through_gelu_with_slopes(mut x: Vec<f32>) -> (Vec<f32>, Vec<f32>) {
+    let mut out = vec![0.0; x.len()];
+    let chunks = out.par_chunks_mut(GRAIN).zip(x.par_chunks_mut(GRAIN));
+    chunks.for_each(|(out, x)| gelu_and_slope(x, out));
+    (out, x)
+}
+
+/// From the gradient of the GELU's result to that of its argument, in place.
+pub(super) fn back_through_gelu(grad: &mut [f32], slopes: &[f32]) {
+    let chunks = grad.par_chunks_mut(GRAIN).zip(slopes.par_chunks(GRAIN));
+    chunks.for_each(|(grad, slopes)| times(grad, slopes));
 }
 
 #[derive(Default)]
 struct Linear {
     gelu: bool,
-    /// x·w + b, when a GELU follows.
-    before: Kept<Vec<f32>>,
+    /// Of the GELU at x·w + b, when one follows.
+    slopes: Kept<Vec<f32>>,
 }
 
 impl CustomOp3 for Linear {
@@ -134,8 +140,8 @@ impl CustomOp3 for Linear {
         if !self.gelu {
             return Ok(to_storage(before, shape));
         }
-        let out = gelu_of(&before);
-        keep(&self.before, before)?;
+        let (out, slopes) = through_gelu_with_slopes(before);
+        keep(&self.slopes, slopes)?;
         Ok(to_storage(out, shape))
     }
 
@@ -154,7 +160,7 @@ impl CustomOp3 for Linear {
         let through_gelu;
         let grad: &[f32] = if self.gelu {
             let mut values = grad_view.get::<f32>()?.to_vec();
-            back_through_gelu(&mut values, kept(&self.before)?);
+            back_through_gelu(&mut values, kept(&self.slopes)?);
             through_gelu = values;
             &through_gelu
         } else {

@@ -6,7 +6,8 @@ use candle_core::{Result, Shape, Tensor, bail};
 
 use super::layer_norm::{Backward, normalise};
 use super::linear::{
-    affine, affine_onto, back_through_gelu, gelu_of, input_gradient, weight_gradient,
+    affine, affine_onto, back_through_gelu, input_gradient, through_gelu, through_gelu_with_slopes,
+    weight_gradient,
 };
 use super::pieces::{each, rows_of_piece};
 use super::sublayer::{Pair, Sublayer, apply, give, give_halves};
@@ -45,9 +46,9 @@ struct Piece {
     moments: Vec<Moments>,
     /// (N, C)
     normed: Vec<f32>,
-    /// Before and after the GELU, (N, F).
-    before: Vec<f32>,
+    /// After the GELU, and its slopes: (N, F).
     hidden: Vec<f32>,
+    slopes: Vec<f32>,
 }
 
 /// Gradients of some rows.
@@ -86,13 +87,17 @@ impl Sublayer for Mlp {
         let pieces = each(x.chunks(size).zip(out.chunks_mut(size)), |(x, out)| {
             let (normed, moments) = normalise(x, gain, bias, self.epsilon);
             let before = affine(&normed, w_in, b_in);
-            let hidden = gelu_of(&before);
+            if !keep_pieces {
+                affine_onto(out, x, &through_gelu(before), w_out, b_out);
+                return None;
+            }
+            let (hidden, slopes) = through_gelu_with_slopes(before);
             affine_onto(out, x, &hidden, w_out, b_out);
-            keep_pieces.then_some(Piece {
+            Some(Piece {
                 moments,
                 normed,
-                before,
                 hidden,
+                slopes,
             })
         });
         if let Some(pieces) = pieces.into_iter().collect() {
@@ -123,7 +128,7 @@ impl Sublayer for Mlp {
             };
             if want_before {
                 found.before = input_gradient(grad, w_out, c); // (N, F)
-                back_through_gelu(&mut found.before, &piece.before);
+                back_through_gelu(&mut found.before, &piece.slopes);
             }
             if want_normed {
                 let of_normed = input_gradient(&found.before, w_in, f); // (N, C)

@@ -10,13 +10,14 @@ const SCALE: f32 = 1.595_769_2;
 const CUBIC: f32 = 0.044_715;
 
 dispatch! {
-    /// out = gelu(x).
-    pub fn gelu(x: &[f32], out: &mut [f32]) = forward;
+    /// x = gelu(x).
+    pub fn gelu(x: &mut [f32]) = alone;
 }
 
 dispatch! {
-    /// grad = gelu'(x)·grad, in place.
-    pub fn gelu_backward(x: &[f32], grad: &mut [f32]) = backward;
+    /// out = gelu(x) and x = gelu'(x): the slope is all that the way back needs, and
+    /// shares the exponential.
+    pub fn gelu_and_slope(x: &mut [f32], out: &mut [f32]) = both;
 }
 
 /// σ(2u)
@@ -27,19 +28,21 @@ fn gate<const FMA: bool>(x: f32) -> f32 {
 }
 
 #[inline(always)]
-fn forward<const FMA: bool>(x: &[f32], out: &mut [f32]) {
-    for (out, &x) in out.iter_mut().zip(x) {
-        *out = x * gate::<FMA>(x);
+fn alone<const FMA: bool>(x: &mut [f32]) {
+    for x in x {
+        *x *= gate::<FMA>(*x);
     }
 }
 
 #[inline(always)]
-fn backward<const FMA: bool>(x: &[f32], grad: &mut [f32]) {
-    for (grad, &x) in grad.iter_mut().zip(x) {
+fn both<const FMA: bool>(x: &mut [f32], out: &mut [f32]) {
+    for (out, at) in out.iter_mut().zip(x) {
+        let x = *at;
         let s = gate::<FMA>(x);
         // d(2u)/dx
-        let slope = SCALE * fma::<FMA>(3.0 * CUBIC * x, x, 1.0);
-        *grad *= fma::<FMA>(x * s * (1.0 - s), slope, s);
+        let inner = SCALE * fma::<FMA>(3.0 * CUBIC * x, x, 1.0);
+        *out = x * s;
+        *at = fma::<FMA>(x * s * (1.0 - s), inner, s);
     }
 }
 
@@ -54,9 +57,11 @@ mod tests {
             let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
             0.5 * x * (1.0 + u.tanh())
         };
-        let (mut value, mut slope) = (vec![0.0; at.len()], vec![1.0; at.len()]);
-        gelu(&at, &mut value);
-        gelu_backward(&at, &mut slope);
+        let (mut value, mut slope) = (vec![0.0; at.len()], at.clone());
+        gelu_and_slope(&mut slope, &mut value);
+        let mut in_place = at.clone();
+        gelu(&mut in_place);
+        assert_eq!(in_place, value, "the same bits with and without the slope");
         for ((&x, &value), &slope) in at.iter().zip(&value).zip(&slope) {
             let x = f64::from(x);
             assert!((f64::from(value) - exact(x)).abs() < 2e-6, "gelu({x})");

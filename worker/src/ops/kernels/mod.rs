@@ -11,9 +11,9 @@ mod rows;
 pub(super) mod small;
 mod softmax;
 
-pub(super) use gelu::{gelu, gelu_backward};
+pub(super) use gelu::{gelu, gelu_and_slope};
 pub(super) use norm::{Moments, norm, norm_backward};
-pub(super) use rows::{add_columns, add_to, column_sums, dots, outer, sum_into, transpose};
+pub(super) use rows::{add_columns, add_to, column_sums, dots, outer, sum_into, times, transpose};
 pub(super) use softmax::{cross_entropy_row, probabilities, softmax, softmax_backward};
 
 /// Declares a function that runs `body::<true>` where AVX2 and FMA are, and

@@ -59,6 +59,11 @@ dispatch! {
 }
 
 dispatch! {
+    /// x = x·y, element by element.
+    pub fn times(x: &mut [f32], y: &[f32]) = multiplied;
+}
+
+dispatch! {
     /// outᵢ = x · row i, for rows that begin `stride` apart.
     pub fn dots(out: &mut [f32], x: &[f32], rows: &[f32], stride: usize) = dot_rows;
 }
@@ -134,6 +139,13 @@ fn outer_rows<const FMA: bool>(rows: &mut [f32], stride: usize, a: &[f32], x: &[
 fn sum<const FMA: bool>(out: &mut [f32], a: &[f32], b: &[f32]) {
     for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
         *out = a + b;
+    }
+}
+
+#[inline(always)]
+fn multiplied<const FMA: bool>(x: &mut [f32], y: &[f32]) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x *= y;
     }
 }
 
