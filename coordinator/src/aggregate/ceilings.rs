@@ -253,7 +253,7 @@ impl<'a> Asked<'a> {
                 let ceiling = match stats::noise_ceiling(&here) {
                     // The position shows the same to all networks.
                     Err(NoCeiling::FewSeeds) if here.is_empty() && !rdms.is_empty() => {
-                        Err(format!("{NO_ORDER}, in every seed"))
+                        Err(format!("{NO_ORDER}, in every seed that was read"))
                     }
                     other => other.map_err(|why| why.to_string()),
                 };

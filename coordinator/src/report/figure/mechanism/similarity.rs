@@ -77,7 +77,8 @@ fn one<'a>(cells: &[&'a Cell], name: &str, colour: &'a str, words: &str) -> Opti
 #[derive(Default)]
 struct Ceilings {
     n: Vec<usize>,
-    /// Arms with a ceiling at no depth, with the first reason.
+    /// Arms with a ceiling at no depth, with the reason at the last one: at the first,
+    /// the last position shows all networks the same.
     none: Vec<String>,
 }
 
@@ -97,7 +98,8 @@ impl Ceilings {
         if drawn.is_empty() {
             let why = places()
                 .filter(|at| last(&at.slot))
-                .find_map(|at| at.ceiling.as_ref().err());
+                .filter_map(|at| at.ceiling.as_ref().err())
+                .last();
             let why = why.map_or("its dissimilarities were not read", String::as_str);
             self.none.push(format!("{}: {why}", cell.arm));
         }
