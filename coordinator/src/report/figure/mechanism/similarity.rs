@@ -99,7 +99,7 @@ impl Ceilings {
             let why = places()
                 .filter(|at| last(&at.slot))
                 .filter_map(|at| at.ceiling.as_ref().err())
-                .last();
+                .next_back();
             let why = why.map_or("its dissimilarities were not read", String::as_str);
             self.none.push(format!("{}: {why}", cell.arm));
         }
