@@ -14,6 +14,7 @@ pub use dispatch::{Verdict, dispatch, explain};
 
 pub mod aggregate;
 mod arrays;
+mod ceilings;
 pub mod client;
 pub mod expand;
 pub mod gc;

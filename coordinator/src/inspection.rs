@@ -34,6 +34,11 @@ pub const AT: &str = "at";
 /// See [`QUESTION`].
 pub const STEP: &str = "step";
 
+/// The point of the run that an inspection of this point is about.
+pub(crate) fn subject(inspection: &Point) -> Point {
+    group(inspection, &[QUESTION, AT, STEP])
+}
+
 /// How the names of what inspect jobs measure begin.
 const MECHANISMS: [&str; 13] = [
     "ablation",

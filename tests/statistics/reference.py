@@ -119,6 +119,33 @@ def multibootstrap(n, layers):
                 value=value, se=se, low=low, high=high)
 
 
+def noise_ceiling(rdms):
+    """Nili et al. 2014: each seed against the mean rank of all seeds, and of the others."""
+    known = rdms[:, ~np.isnan(rdms).any(0)]
+    # Distances within 1e-5 of the largest are ties.
+    ranks = np.array([stats.rankdata(np.round(rdm / (1e-5 * rdm.max()))) for rdm in known])
+    with_all = [stats.spearmanr(r, ranks.mean(0)).statistic for r in ranks]
+    with_others = [stats.spearmanr(r, np.delete(ranks, s, 0).mean(0)).statistic for s, r in enumerate(ranks)]
+    return dict(rdms=rdms, lower=np.mean(with_others), upper=np.mean(with_all))
+
+
+def noise_ceilings():
+    """RDMs of seeds: what is common and noise; with ties, with rounding, with NaN."""
+    rng = np.random.default_rng(2014)  # its own, so that the other tables stay as they are
+    all_of = []
+    for seeds, pairs, noise, digits in ((2, 15, 0.1, 4), (3, 28, 0.3, 4), (5, 45, 1.0, 4), (6, 36, 0.3, 1), (10, 66, 0.2, 2)):
+        common = rng.uniform(0, 1, pairs)
+        all_of.append(noise_ceiling(np.abs(common + noise * rng.normal(size=(seeds, pairs))).round(digits)))
+    # Two words: two distances, and rounding below the ties' tolerance.
+    two = rng.integers(1, 3, 21) + 1e-7 * rng.normal(size=(3, 21))
+    two[:, :4] += 0.5 * rng.integers(0, 2, (3, 4))
+    all_of.append(noise_ceiling(two))
+    holes = rng.uniform(0, 2, (4, 21)).round(3)
+    holes[:, 5], holes[2, 8] = math.nan, math.nan
+    all_of.append(noise_ceiling(holes))
+    return all_of
+
+
 def make():
     tables = dict(
         versions=dict(numpy=np.__version__, scipy=scipy.__version__, statsmodels=statsmodels.__version__),
@@ -132,6 +159,7 @@ def make():
         largest_t=[largest_t(rng.normal(np.linspace(0, 0.06, m), 0.05, (n, m)).round(4))
                    for n, m in ((6, 4), (8, 12), (10, 3))],
         bca=[],
+        noise_ceiling=noise_ceilings(),
         multibootstrap=[multibootstrap(n, layers) for n, layers in ((6, 4), (10, 3), (24, 3))],
     )
     for m in (1, 4, 9):

@@ -118,6 +118,21 @@ fn networks_are_inspected_once_the_selection_is_on_record_whatever_is_killed() {
             );
         }
     }
+    // Two seeds give a noise ceiling, but where the position is the same in all trials.
+    let ceilings = rows(&out.join("noise_ceiling.csv"));
+    let known = |row: &&Row| !row["upper"].is_empty();
+    for arm in ["pretrained", "scratch"] {
+        let here = ceilings.iter().filter(|row| row["arm"] == arm);
+        let depths: Vec<&Row> = here
+            .filter(known)
+            .filter(|row| row["slot"] == "last")
+            .collect();
+        assert!(!depths.is_empty(), "{arm}: {ceilings:?}");
+        assert!(depths.iter().all(|row| row["n"] == "2"), "{depths:?}");
+    }
+    let unknown = ceilings.iter().filter(|row| !known(row));
+    let said = |row: &Row| !row["reason"].is_empty();
+    assert!(unknown.clone().all(said), "{ceilings:?}");
     let page = fs::read_to_string(out.join("report.html")).expect("written");
     assert!(page.contains("Inside the networks"));
     assert!(out.join("arrays").is_dir(), "maps beside the tables");

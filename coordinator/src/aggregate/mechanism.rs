@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use seedbed_proto::job::Moment;
 
-use super::stats::mean;
+use super::stats::{cosine, mean, pearson, ranks};
 use super::{Analysis, Cell, MetricId};
 use crate::results::Point;
 
@@ -153,36 +153,6 @@ fn alike(a: &BTreeMap<Place<'_>, f64>, b: &BTreeMap<Place<'_>, f64>) -> Alike {
 fn common(a: &BTreeMap<Place<'_>, f64>, b: &BTreeMap<Place<'_>, f64>) -> (Vec<f64>, Vec<f64>) {
     let both = a.iter().filter_map(|(place, x)| Some((*x, *b.get(place)?)));
     both.unzip()
-}
-
-/// a·b / (‖a‖‖b‖); none where one of them is zero.
-fn cosine(a: &[f64], b: &[f64]) -> Option<f64> {
-    let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
-    let size = (dot(a, a) * dot(b, b)).sqrt();
-    (size > 0.0).then(|| (dot(a, b) / size).clamp(-1.0, 1.0))
-}
-
-/// The cosine about the means; none where one of them does not vary.
-fn pearson(a: &[f64], b: &[f64]) -> Option<f64> {
-    let centred = |x: &[f64]| -> Option<Vec<f64>> {
-        let centre = mean(x)?;
-        Some(x.iter().map(|v| v - centre).collect())
-    };
-    cosine(&centred(a)?, &centred(b)?)
-}
-
-/// Ranks from 1, of equal values their mean.
-fn ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
-    let mut ranks = vec![0.0; values.len()];
-    let mut below = 0;
-    for equal in order.chunk_by(|a, b| values[*a] == values[*b]) {
-        let rank = below as f64 + (equal.len() + 1) as f64 / 2.0;
-        equal.iter().for_each(|at| ranks[*at] = rank);
-        below += equal.len();
-    }
-    ranks
 }
 
 #[cfg(test)]

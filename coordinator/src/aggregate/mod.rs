@@ -11,6 +11,7 @@
 
 mod bands;
 pub mod behaviour;
+pub mod ceilings;
 mod cells;
 mod compare;
 mod curves;
@@ -34,6 +35,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use seedbed_proto::result::JobPhase;
 
 pub use bands::{Band, Coverage, band};
+pub use ceilings::NoiseCeiling;
 pub use cells::{Cell, MetricId, SeedTally, Summary};
 pub use curves::{Curve, CurvePoint, Reach, Steps};
 pub use floors::Floor;
@@ -86,6 +88,9 @@ pub struct Analysis {
     pub reach: Vec<Reach>,
     /// What shortcuts would score.
     pub floors: Vec<Floor>,
+    /// Noise ceilings of the networks' dissimilarities. They follow from stored arrays,
+    /// not from metrics: empty until whoever can read files [fills it in](ceilings).
+    pub ceilings: Vec<NoiseCeiling>,
     /// The verdict on reuse; none where the sweep does not ask for it.
     pub verdict: Option<Verdict>,
     /// Looks of a sweep that adds seeds by itself, so far.
@@ -229,6 +234,7 @@ pub fn analyse(results: &SweepResults, compare: &Compare) -> Analysis {
         selection,
         cells,
         comparisons,
+        ceilings: Vec::new(),
         verdict,
         looks: replication::looks(results, compare),
         confidence: compare.confidence(),

@@ -167,6 +167,17 @@ impl Artifacts {
         }
     }
 
+    /// The same, or nothing if there is none.
+    ///
+    /// # Errors
+    /// If it can't be read, or its bytes are damaged.
+    pub async fn find_bytes(&self, digest: BlobDigest) -> Result<Option<Vec<u8>>, ArtifactError> {
+        match self.get_bytes(digest).await {
+            Err(ArtifactError::NotFound(_)) => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
     /// Which of these blobs are not there, in the order of the question.
     ///
     /// # Errors

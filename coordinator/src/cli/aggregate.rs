@@ -46,16 +46,16 @@ async fn write(
             results.name
         );
     }
-    let analysis = outputs::write_report(&results, &sweep, &out)?;
-    report::export(&analysis, &results, exports, &out)?;
     let fetch = async |digest| reach.bytes(digest).await;
-    let too_large = arrays::export(&results, &sweep.compare, &out, fetch).await?;
+    let analysis = outputs::write_report(&results, &sweep, &out, &fetch).await?;
+    report::export(&analysis, &results, exports, &out)?;
+    let lacking = arrays::export(&results, &sweep.compare, &out, &fetch).await?;
     if global.json {
         let summary = json!({"sweep": results.name, "runs": results.runs.len(), "out": out});
         show::print(&summary.to_string());
     } else {
         show::print(&report::terminal(&analysis));
-        show::print(&outputs::written_to(&out, too_large));
+        show::print(&outputs::written_to(&out, lacking));
     }
     Ok(Verdict::Well)
 }

@@ -5,17 +5,26 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use seedbed_proto::BlobDigest;
 
+use crate::aggregate::ceilings::ARRAYS;
 use crate::inspection::{AT, QUESTION};
 use crate::results::{Run, SweepResults, label};
 use crate::sweep::Compare;
 
-/// The file of an inspect job's maps, as its worker names it.
-const ARRAYS: &str = "arrays.safetensors";
 /// Larger files stay in the store: a results folder is for reading.
 const BYTES_MAX: u64 = 16 << 20;
 
+/// How many files of maps a results folder does not have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lacking {
+    /// They are too large for it, and stay in the store.
+    pub too_large: usize,
+    /// The store does not have them any more.
+    pub gone: usize,
+}
+
 /// Writes the maps of every inspection into `out/arrays/`; those that are there
-/// are left alone. `fetch` gets a file's bytes. Says how many were too large.
+/// are left alone. `fetch` gets a file's bytes, or nothing if it is not stored any
+/// more. Says what is not there.
 ///
 /// # Errors
 /// If a file can't be had or written.
@@ -23,16 +32,16 @@ pub async fn export(
     results: &SweepResults,
     compare: &Compare,
     out: &Path,
-    fetch: impl AsyncFn(BlobDigest) -> anyhow::Result<Vec<u8>>,
-) -> anyhow::Result<usize> {
+    fetch: impl AsyncFn(BlobDigest) -> anyhow::Result<Option<Vec<u8>>>,
+) -> anyhow::Result<Lacking> {
     let folder = out.join("arrays");
-    let mut too_large = 0;
+    let mut lacking = Lacking::default();
     for run in &results.inspections {
         let Some(artifact) = run.artifacts.iter().find(|a| a.name == ARRAYS) else {
             continue;
         };
         if artifact.size_bytes > BYTES_MAX {
-            too_large += 1;
+            lacking.too_large += 1;
             continue;
         }
         let path = folder.join(name(run, compare));
@@ -40,14 +49,29 @@ pub async fn export(
         if there.is_ok_and(|bytes| BlobDigest::of(&bytes) == artifact.digest) {
             continue;
         }
-        let bytes = fetch(artifact.digest).await?;
-        if BlobDigest::of(&bytes) != artifact.digest {
-            bail!("the maps of job {} came damaged", run.key.short());
-        }
+        let Some(bytes) = whole(artifact.digest, &fetch).await? else {
+            lacking.gone += 1;
+            continue;
+        };
         write(&folder, &path, &bytes)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    Ok(too_large)
+    Ok(lacking)
+}
+
+/// The bytes of a file of maps as they were stored; nothing if it is not any more.
+///
+/// # Errors
+/// If it can't be had, or came damaged.
+pub async fn whole(
+    digest: BlobDigest,
+    fetch: impl AsyncFn(BlobDigest) -> anyhow::Result<Option<Vec<u8>>>,
+) -> anyhow::Result<Option<Vec<u8>>> {
+    let bytes = fetch(digest).await?;
+    if bytes.as_ref().is_some_and(|b| BlobDigest::of(b) != digest) {
+        bail!("the maps {} came damaged", digest);
+    }
+    Ok(bytes)
 }
 
 /// `patching_scratch_seed3_final_1f2e3d4c.safetensors`; the last part is the
@@ -107,18 +131,20 @@ mod tests {
         let home = tempfile::tempdir().expect("a folder");
         let compare = Compare::default();
         let calls = Cell::new(0);
-        let check = async |bytes: &'static [u8]| {
+        let check = async |bytes: Option<&'static [u8]>| {
             let fetch = async |_| {
                 calls.set(calls.get() + 1);
-                Ok(bytes.to_vec())
+                Ok(bytes.map(<[u8]>::to_vec))
             };
             export(&results, &compare, home.path(), fetch).await
         };
-        let damaged = check(b"mops").await.expect_err("damaged");
+        let damaged = check(Some(b"mops")).await.expect_err("damaged");
         assert!(damaged.to_string().contains("damaged"), "{damaged}");
-        assert_eq!(check(b"maps").await.expect("written"), 0);
-        assert_eq!(check(b"mops").await.expect("there already"), 0);
-        assert_eq!(calls.get(), 2);
+        assert_eq!(check(None).await.expect("not there").gone, 1);
+        let all = Lacking::default();
+        assert_eq!(check(Some(b"maps")).await.expect("written"), all);
+        assert_eq!(check(Some(b"mops")).await.expect("there already"), all);
+        assert_eq!(calls.get(), 3);
         let names: Vec<_> = std::fs::read_dir(home.path().join("arrays"))
             .expect("made")
             .map(|entry| entry.expect("readable").file_name())

@@ -8,6 +8,8 @@ use seedbed_proto::BlobDigest;
 use seedbed_proto::result::{Artifact, JobPhase};
 use tokio::io::AsyncWriteExt;
 
+use super::arrays::Lacking;
+use super::ceilings;
 use crate::aggregate::{self, Analysis};
 use crate::artifacts::Artifacts;
 use crate::report;
@@ -58,22 +60,33 @@ pub fn any_done(results: &SweepResults) -> bool {
 }
 
 /// What is said when the comparison is written.
-pub fn written_to(out: &Path, too_large: usize) -> String {
-    let text = format!("tables, figures and reports are in {}", out.display());
-    match too_large {
-        0 => text,
-        n => format!(
-            "{text}; the arrays of {n} inspect job(s) are too large for it and stay in the store"
-        ),
+pub fn written_to(out: &Path, lacking: Lacking) -> String {
+    let mut text = format!("tables, figures and reports are in {}", out.display());
+    for (n, why) in [
+        (lacking.too_large, "too large for it and stay in the store"),
+        (lacking.gone, "not in the store any more"),
+    ] {
+        if n > 0 {
+            text.push_str(&format!("; the arrays of {n} inspect job(s) are {why}"));
+        }
     }
+    text
 }
 
-/// Computes and writes the comparison.
+/// Computes and writes the comparison. `fetch` gets a stored file's bytes, or
+/// nothing if it is not stored any more.
 ///
 /// # Errors
-/// If the folder cannot be written; it is then as it was.
-pub fn write_report(results: &SweepResults, sweep: &Sweep, out: &Path) -> anyhow::Result<Analysis> {
-    let analysis = aggregate::analyse(results, &sweep.compare);
+/// If a stored file can't be had, or the folder cannot be written; it is then as it
+/// was.
+pub async fn write_report(
+    results: &SweepResults,
+    sweep: &Sweep,
+    out: &Path,
+    fetch: impl AsyncFn(BlobDigest) -> anyhow::Result<Option<Vec<u8>>>,
+) -> anyhow::Result<Analysis> {
+    let mut analysis = aggregate::analyse(results, &sweep.compare);
+    analysis.ceilings = ceilings::read(&analysis, results, fetch).await?;
     report::write(&analysis, results, out)?;
     Ok(analysis)
 }

@@ -163,23 +163,28 @@ impl Reach {
         }
     }
 
-    /// The bytes of a stored file.
+    /// The bytes of a stored file; nothing if it is not stored any more.
     ///
     /// # Errors
-    /// If it is not there, or does not arrive whole.
-    pub async fn bytes(&self, digest: BlobDigest) -> anyhow::Result<Vec<u8>> {
+    /// If it can't be read, or does not arrive whole.
+    pub async fn bytes(&self, digest: BlobDigest) -> anyhow::Result<Option<Vec<u8>>> {
         match self {
-            Self::Local(local) => Ok(local.artifacts().get_bytes(digest).await?.to_vec()),
+            Self::Local(local) => Ok(local.artifacts().find_bytes(digest).await?),
             Self::Remote(connection) => {
                 let digest = digest.to_string();
                 let mut client = client::blobs(connection.clone());
                 let answer = client.get_blob(v1::GetBlobRequest { digest }).await;
+                if let Err(status) = &answer
+                    && status.code() == tonic::Code::NotFound
+                {
+                    return Ok(None);
+                }
                 let mut chunks = answer.map_err(|s| explain(&s))?.into_inner();
                 let mut bytes = vec![];
                 while let Some(chunk) = chunks.message().await.map_err(|s| explain(&s))? {
                     bytes.extend_from_slice(&chunk.data);
                 }
-                Ok(bytes)
+                Ok(Some(bytes))
             }
         }
     }

@@ -136,12 +136,12 @@ async fn finish(
     let mut said = vec![];
     // Without a single finished run there is nothing to say about the networks.
     if outputs::any_done(&results) {
-        let analysis = outputs::write_report(&results, &local.sweep, out)?;
         let artifacts = coordinator.artifacts();
-        let fetch = async |digest| Ok(artifacts.get_bytes(digest).await?.to_vec());
-        let too_large = arrays::export(&results, &local.sweep.compare, out, fetch).await?;
+        let fetch = async |digest| Ok(artifacts.find_bytes(digest).await?);
+        let analysis = outputs::write_report(&results, &local.sweep, out, &fetch).await?;
+        let lacking = arrays::export(&results, &local.sweep.compare, out, &fetch).await?;
         said.push(report::terminal(&analysis));
-        said.push(outputs::written_to(out, too_large));
+        said.push(outputs::written_to(out, lacking));
     } else if results.runs.is_empty() && verdict(status) == Verdict::Well {
         let models = coordinator.models(&status.sweep_id).await?;
         let [model] = models.as_slice() else {

@@ -6,7 +6,9 @@ use super::figure::{Figure, Styles};
 use super::figures::{self, Named, Part};
 use super::format::count;
 use super::table::Table;
-use super::{PROVENANCE_MARK, answer, behaviour, inspections, mechanisms, provenance, tables};
+use super::{
+    PROVENANCE_MARK, answer, behaviour, ceilings, inspections, mechanisms, provenance, tables,
+};
 use crate::aggregate::Analysis;
 use crate::aggregate::verdict::Outcome;
 use crate::results::SweepResults;
@@ -117,6 +119,7 @@ fn sections(a: &Analysis, sweep: &SweepResults) -> Vec<(&'static str, &'static s
     part("looks", "How many seeds", Vec::new(), looks);
     let asked = html! {
         (table(&mechanisms::alike(a)))
+        (table(&ceilings::table(a)))
         (table(&inspections::table(sweep, a)))
         (table(&inspections::notes(sweep, a)))
     };

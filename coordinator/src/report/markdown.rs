@@ -1,7 +1,9 @@
 //! `report.md`.
 
 use super::table::Table;
-use super::{PROVENANCE_MARK, answer, behaviour, inspections, mechanisms, provenance, tables};
+use super::{
+    PROVENANCE_MARK, answer, behaviour, ceilings, inspections, mechanisms, provenance, tables,
+};
 use crate::aggregate::Analysis;
 use crate::results::SweepResults;
 
@@ -42,6 +44,7 @@ pub(super) fn markdown(a: &Analysis, results: &SweepResults) -> String {
     text.push_str(&table(&tables::success(a)));
     let asked = [
         mechanisms::alike(a),
+        ceilings::table(a),
         inspections::table(results, a),
         inspections::notes(results, a),
     ];
@@ -63,8 +66,9 @@ pub(super) fn markdown(a: &Analysis, results: &SweepResults) -> String {
          `report.html` has the figures. `metrics.parquet` (and, up to a million rows, \
          `metrics.csv`) holds every metric of every run, `runs.csv` every run, \
          `mechanisms.csv` (and `.parquet`) every number from inside a network, `inspections.csv` \
-         every question, `map_similarity.csv` how alike patching maps are, `cells.csv` the means over seeds, `comparisons.csv` \
-         every paired comparison, `learning_curves.csv` the metrics by step, `verdict.json` the \
+         every question, `map_similarity.csv` how alike patching maps are, \
+         `noise_ceiling.csv` the noise ceiling of RSA over seeds, `cells.csv` the means over seeds, \
+         `comparisons.csv` every paired comparison, `learning_curves.csv` the metrics by step, `verdict.json` the \
          verdict with all its numbers, `methods.txt` a paragraph for a paper, `figures/` every \
          figure as a file of its own.\n\n",
     );

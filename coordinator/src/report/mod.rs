@@ -8,6 +8,7 @@
 
 mod answer;
 mod behaviour;
+mod ceilings;
 mod columnar;
 mod export;
 mod figure;

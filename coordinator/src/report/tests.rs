@@ -1,5 +1,6 @@
 //! Golden tables, equal bytes, and files that appear all at once.
 
+mod ceilings;
 mod inspected;
 mod stated;
 
@@ -94,9 +95,13 @@ fn the_markdown_is_as_it_was() {
 
 /// The bytes of every file of a report.
 fn files(results: &SweepResults) -> BTreeMap<String, Vec<u8>> {
+    files_of(&analysed(results), results)
+}
+
+fn files_of(a: &Analysis, results: &SweepResults) -> BTreeMap<String, Vec<u8>> {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("results/made-up");
-    write(&analysed(results), results, &out).unwrap();
+    write(a, results, &out).unwrap();
     let mut files = BTreeMap::new();
     let mut folders = vec![out.clone()];
     while let Some(folder) = folders.pop() {

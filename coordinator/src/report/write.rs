@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{columnar, figures, html, markdown, mechanisms, methods, provenance, tidy};
+use super::{ceilings, columnar, figures, html, markdown, mechanisms, methods, provenance, tidy};
 use crate::aggregate::Analysis;
 use crate::results::SweepResults;
 
@@ -166,7 +166,7 @@ fn contents(a: &Analysis, results: &SweepResults) -> Vec<(String, Content)> {
 }
 
 /// The files that every report has.
-const FILES: [(&str, Filling); 15] = [
+const FILES: [(&str, Filling); 16] = [
     ("runs.csv", |a, r, to| {
         tidy::runs_table(r, a, to).map_err(io::Error::other)
     }),
@@ -190,6 +190,9 @@ const FILES: [(&str, Filling); 15] = [
     }),
     ("map_similarity.csv", |a, r, to| {
         mechanisms::similarity(r, a, to).map_err(io::Error::other)
+    }),
+    ("noise_ceiling.csv", |a, r, to| {
+        ceilings::csv(r, a, to).map_err(io::Error::other)
     }),
     ("cells.csv", |a, r, to| {
         tidy::cells(r, a, to).map_err(io::Error::other)

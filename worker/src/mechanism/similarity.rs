@@ -7,14 +7,16 @@
 //! - `rsa.PAIRING`: Spearman's correlation of the dissimilarities (1 − Pearson)
 //!   between the mean patterns of the task's conditions, the cells of its design.
 //!   Between two seeds of one arm (`ft_ft`) it is the reliability of the structure
-//!   from seed to seed. A noise ceiling is over all seeds of an arm: it follows from
-//!   their arrays, not from one job.
+//!   from seed to seed. The noise ceiling is over all seeds of an arm: the coordinator
+//!   makes it of their arrays.
 //!
 //! Where there are several networks of a pairing, their mean.
 //!
 //! The array `rsa.rdm` (L + 1 depths, slots, pairs of conditions) holds the subject's
 //! dissimilarities in the order (0,1), (0,2) … (1,2) …; NaN where a condition has no
-//! trial. Slots are those of the template and "last": one token position each.
+//! trial. Slots are those of the template and "last": one token position each. Metrics
+//! stand in the order of the array, depth by depth and slot by slot: they name what the
+//! array only counts, so whoever reads it relies on that order.
 
 use super::activations::{Course, Place, Slots, portions, read};
 use super::missing::Missing;

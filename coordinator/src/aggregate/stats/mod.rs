@@ -6,6 +6,8 @@
 //! infinite: with zero spread a t statistic says nothing.
 
 pub mod bootstrap;
+pub mod ceiling;
+pub mod correlation;
 pub mod equivalence;
 pub mod joint;
 pub mod maxt;
@@ -18,6 +20,8 @@ pub mod signflip;
 pub mod summary;
 pub mod survival;
 
+pub use ceiling::{Ceiling, NoCeiling, has_order, noise_ceiling};
+pub use correlation::{cosine, pearson, ranks};
 pub use equivalence::{Equivalence, tost};
 pub use joint::{JointEstimate, joint};
 pub use maxt::{Position, max_t};

@@ -8,7 +8,7 @@ use super::joint::from_resamples;
 use super::survival::Duration;
 use super::{
     CONFIDENCE, benjamini_hochberg, holm, interquartile_mean, kaplan_meier, max_t, mean, median,
-    paired, sd, wilson,
+    noise_ceiling, paired, sd, wilson,
 };
 use crate::aggregate::reuse::{late_minus_early, reuse};
 
@@ -200,6 +200,17 @@ fn largest_t() {
         check.list(got.iter().map(|p| p.p.unwrap()), &case["p"]);
         check.list(got.iter().map(|p| p.band.unwrap().0), &case["low"]);
         check.list(got.iter().map(|p| p.band.unwrap().1), &case["high"]);
+    }
+    check.print();
+}
+
+#[test]
+fn noise_ceilings() {
+    let mut check = Check::new("noise ceiling over seeds", "scipy's spearmanr", 1e-9);
+    for case in cases("noise_ceiling") {
+        let got = noise_ceiling(&rows(&case["rdms"])).unwrap();
+        check.number(got.lower, &case["lower"]);
+        check.number(got.upper, &case["upper"]);
     }
     check.print();
 }

@@ -3,7 +3,7 @@
 use super::frame::Frame;
 use super::labels::{self, Label};
 use super::scale::{Scale, round_domain};
-use super::style::INK;
+use super::style::{INK, MUTED};
 use super::svg::{Stroke, Svg};
 use crate::aggregate::{self, Band, Summary};
 use crate::report::format::number;
@@ -87,6 +87,9 @@ pub(super) struct Panel<'a> {
     pub bounds: (f64, f64),
     /// A value at which a line is drawn across.
     pub reference: Option<f64>,
+    /// Between which heights a value lies that no model could exceed, as far as noise
+    /// lets one tell: place, lower and upper edge, ascending; empty where there is none.
+    pub ceiling: Vec<(f64, f64, f64)>,
     /// The curves.
     pub lines: Vec<Line<'a>>,
 }
@@ -125,7 +128,8 @@ fn one(svg: &mut Svg, frame: Frame, panel: &Panel<'_>) {
     let ends = ends.flat_map(|(low, high)| [*low, *high]);
     let values = points()
         .flat_map(|(_, s)| s.values.iter().map(|v| v.1))
-        .chain(ends);
+        .chain(ends)
+        .chain(panel.ceiling.iter().flat_map(|c| [c.1, c.2]));
     let domain = round_domain(values.chain(panel.reference), panel.bounds);
     let y = Scale::linear(domain, frame.upwards());
     let ends = points().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (x, _)| {
@@ -148,10 +152,10 @@ fn one(svg: &mut Svg, frame: Frame, panel: &Panel<'_>) {
     if let Some(value) = panel.reference {
         frame.floor(svg, y.at(value));
     }
+    let mut marks = Vec::from_iter(ceiling(svg, panel, &x, &y));
     for line in &panel.lines {
         band(svg, frame, line, &x, &y);
     }
-    let mut marks = vec![];
     for line in &panel.lines {
         let mean = |(at, s): &(f64, &Summary)| {
             let mean = s.estimate.as_ref()?.mean;
@@ -182,6 +186,27 @@ fn one(svg: &mut Svg, frame: Frame, panel: &Panel<'_>) {
         svg.text(at, super::svg::Anchor::Middle, font, "not available");
     }
     labels::draw(svg, frame.right, (frame.top, frame.bottom), marks);
+}
+
+/// A grey band between thin dashed lines, behind everything else; its label.
+fn ceiling(svg: &mut Svg, panel: &Panel<'_>, x: &Scale, y: &Scale) -> Option<Label> {
+    let edge = |pick: fn(&(f64, f64, f64)) -> f64| {
+        let at = |c: &(f64, f64, f64)| (x.at(c.0), y.at(pick(c)));
+        panel.ceiling.iter().map(at).collect::<Vec<_>>()
+    };
+    let (lower, upper) = (edge(|c| c.1), edge(|c| c.2));
+    let last = lower.last()?.1.midpoint(upper.last()?.1);
+    let around: Vec<_> = upper.iter().chain(lower.iter().rev()).copied().collect();
+    svg.area(&around, MUTED, 0.22);
+    for edge in [lower, upper] {
+        svg.polyline(&edge, Stroke::new(MUTED, 0.9).dash("4 3"));
+    }
+    Some(Label {
+        y: last,
+        text: "noise ceiling over seeds".to_owned(),
+        colour: MUTED.to_owned(),
+        bold: false,
+    })
 }
 
 fn band(svg: &mut Svg, frame: Frame, line: &Line<'_>, x: &Scale, y: &Scale) {

@@ -59,6 +59,7 @@ fn figure(scene: &Scene<'_>, rows: &[Row<'_>], title: &str, words: &str) -> Opti
                 x_name: (*axis).to_owned(),
                 bounds: *bounds,
                 reference: *reference,
+                ceiling: vec![],
                 lines,
             });
         }

@@ -24,7 +24,7 @@ use super::heat::HeatCell;
 use super::profile::{Line, Panel};
 use super::style::Styles;
 use crate::aggregate::stats::max_t;
-use crate::aggregate::{Analysis, Cell, MetricId, Summary};
+use crate::aggregate::{Analysis, Cell, MetricId, NoiseCeiling, Summary};
 use crate::inspection::is_mechanism;
 use crate::report::tables::n_words;
 use crate::results::Point;
@@ -41,7 +41,7 @@ pub(in super::super) fn mechanisms(a: &Analysis, styles: &Styles) -> Vec<(String
         if cells.is_empty() {
             continue;
         }
-        for (mut name, mut figure) in of_weights(a, styles, &cells) {
+        for (mut name, mut figure) in of_weights(a, styles, &cells, weights) {
             if weights == Moment::Matched {
                 name.push_str("_matched");
                 figure.title.push_str(", at matched accuracy");
@@ -80,11 +80,16 @@ fn inside(a: &Analysis, weights: Moment) -> Vec<Cell> {
 }
 
 /// The figures of one kind of weights, block by block.
-fn of_weights(a: &Analysis, styles: &Styles, cells: &[Cell]) -> Vec<(String, Figure)> {
+fn of_weights(
+    a: &Analysis,
+    styles: &Styles,
+    cells: &[Cell],
+    weights: Moment,
+) -> Vec<(String, Figure)> {
     let blocks = a.blocks();
     let mut figures = vec![];
     for (at, block) in blocks.iter().enumerate() {
-        let scene = Scene::new(a, styles, cells, block);
+        let scene = Scene::new(a, styles, cells, block, weights);
         let found: [(&str, Vec<Figure>); 13] = [
             ("reversion_ablation", Vec::from_iter(reuse::reuse(&scene))),
             (
@@ -131,17 +136,27 @@ fn of_weights(a: &Analysis, styles: &Styles, cells: &[Cell]) -> Vec<(String, Fig
 struct Scene<'a> {
     styles: &'a Styles,
     cells: Vec<&'a Cell>,
+    /// Of the same cells and weights.
+    ceilings: Vec<&'a NoiseCeiling>,
 }
 
 impl<'a> Scene<'a> {
-    fn new(a: &Analysis, styles: &'a Styles, cells: &'a [Cell], block: &Point) -> Self {
+    fn new(
+        a: &'a Analysis,
+        styles: &'a Styles,
+        cells: &'a [Cell],
+        block: &Point,
+        weights: Moment,
+    ) -> Self {
         let of = |arm: &String| {
             let here = move |c: &&Cell| &c.block == block && &c.arm == arm;
             cells.iter().find(here)
         };
+        let read = |c: &&NoiseCeiling| c.chosen && &c.block == block && c.weights == weights;
         Self {
             styles,
             cells: a.arms.iter().filter_map(of).collect(),
+            ceilings: a.ceilings.iter().filter(read).collect(),
         }
     }
 

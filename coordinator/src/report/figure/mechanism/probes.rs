@@ -35,6 +35,7 @@ pub(super) fn decoded(scene: &Scene<'_>) -> Option<Figure> {
                 x_name: "depth".to_owned(),
                 bounds: (if is_class { 0.0 } else { LEAST_R2 }, 1.0),
                 reference: is_class.then_some(0.5),
+                ceiling: vec![],
                 lines,
             });
         }

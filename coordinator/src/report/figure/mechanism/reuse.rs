@@ -54,6 +54,7 @@ fn block_panel<'a>(cell: &Cell, lines: Vec<Line<'a>>) -> Panel<'a> {
         x_name: "block".to_owned(),
         bounds: ANY,
         reference: Some(0.0),
+        ceiling: vec![],
         lines,
     }
 }
@@ -93,6 +94,7 @@ pub(super) fn cumulative(scene: &Scene<'_>) -> Option<Figure> {
                 x_name: axis.to_owned(),
                 bounds: ANY,
                 reference: Some(0.0),
+                ceiling: vec![],
                 lines,
             });
         }

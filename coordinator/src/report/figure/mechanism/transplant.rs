@@ -37,6 +37,7 @@ pub(super) fn transplants(scene: &Scene<'_>) -> Option<Figure> {
                 x_name: axis.to_owned(),
                 bounds: ANY,
                 reference: Some(0.0),
+                ceiling: vec![],
                 lines,
             });
         }
@@ -74,6 +75,7 @@ pub(super) fn interpolation(scene: &Scene<'_>) -> Option<Figure> {
                 x_name: "share of the second network".to_owned(),
                 bounds,
                 reference: None,
+                ceiling: vec![],
                 lines,
             });
         }
