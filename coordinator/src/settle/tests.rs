@@ -360,3 +360,27 @@ async fn a_larger_grid_shows_no_test_result_before_its_own_selection() {
     assert_eq!(last.selection().map(|s| s.version), Some(2));
     assert_eq!(tests_of(&last), 12);
 }
+
+#[tokio::test]
+async fn a_sweep_whose_runs_another_one_goes_on_with_waits_for_its_selection() {
+    let mut world = World::new().await;
+    world.submit(&file(2, "")).await;
+    for _ in 0..5 {
+        let (job, work) = world.acquire().await.expect("there is work");
+        world.complete(job.lease, &work).await.expect("recorded");
+    }
+    world.store.cancel("a", world.now).await.expect("cancels");
+    let halfway = world.settle().await;
+    assert_eq!((halfway.current, tests_of(&halfway)), (Some(1), 4));
+
+    let other = file(2, "").replace("name: a", "name: b");
+    world.submit(&other).await;
+    let (job, work) = world.acquire().await.expect("there is work");
+    world.complete(job.lease, &work).await.expect("recorded");
+    let growing = world.settle().await;
+    assert_eq!((growing.current, tests_of(&growing)), (None, 0));
+    assert_eq!(world.phases().await, (0, 3, 6, 0));
+    world.work().await;
+    let last = world.settle().await;
+    assert_eq!((last.current, tests_of(&last)), (Some(2), 8));
+}

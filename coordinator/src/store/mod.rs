@@ -44,7 +44,8 @@ pub trait Store: Send + Sync {
     /// result, and is not handed out while no sweep lists it. A cancelled job
     /// that is listed becomes ready again; a failed one stays failed until
     /// [`Store::retry`]. A job with a failed input is stored as failed. No selection
-    /// is current any more, and no questions are listed.
+    /// is current any more, and no questions are listed; nor is one in any other
+    /// sweep that lists a run which became ready again.
     async fn submit_sweep(
         &self,
         sweep: NewSweep,
@@ -64,8 +65,8 @@ pub trait Store: Send + Sync {
     async fn cancel(&self, sweep: &str, now: Micros) -> Result<u64, StoreError>;
 
     /// Makes failed and cancelled jobs ready again, with a fresh retry budget and
-    /// from their last checkpoint; says how many. No selection is current any more.
-    /// It may be called again.
+    /// from their last checkpoint; says how many. No selection is current any more,
+    /// here and in any other sweep that lists such a run. It may be called again.
     async fn retry(&self, sweep: &str, now: Micros) -> Result<u64, StoreError>;
 
     // ---- workers ----------------------------------------------------------
@@ -171,27 +172,12 @@ pub trait Store: Send + Sync {
     async fn inspections(&self, sweep: &str, from: u64, limit: u32)
     -> Result<Vec<Run>, StoreError>;
 
-    /// A sweep with all its runs and inspections.
-    async fn results(&self, sweep: &str) -> Result<SweepResults, StoreError> {
-        const PAGE: u32 = 256;
-        let mut results = self.results_header(sweep).await?;
-        let mut from = 0;
-        loop {
-            let page = self.runs(sweep, from, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            from = last.ordinal + 1;
-            results.runs.extend(page);
-        }
-        loop {
-            let page = self.inspections(sweep, from, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            from = last.ordinal + 1;
-            results.inspections.extend(page);
-        }
-        Ok(results)
-    }
+    /// A sweep with all its runs and inspections, of one moment: pages that are asked
+    /// for one by one may lie on both sides of a submission.
+    async fn results(&self, sweep: &str) -> Result<SweepResults, StoreError>;
 
-    /// How often a sweep was changed. To be read before the results from which a
+    /// How often a sweep was changed, by itself or by another that went on with a run of
+    /// it. To be read before the results from which a
     /// write follows: that write answers [`StoreError::SweepMoved`] if it has been
     /// changed since.
     async fn revision(&self, sweep: &str) -> Result<Revision, StoreError>;
@@ -228,7 +214,8 @@ pub trait Store: Send + Sync {
     /// Records a selection and answers with it as it stands on record: a new
     /// version if it says something new, else the latest one. The version that
     /// it comes with is not looked at. It is the current one until the sweep is
-    /// submitted, cancelled or retried.
+    /// submitted, cancelled or retried, or one of its runs becomes ready again; while
+    /// a run has not ended, none is.
     async fn record_selection(
         &self,
         sweep: &str,

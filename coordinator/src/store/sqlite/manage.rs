@@ -80,6 +80,9 @@ pub(super) async fn retry(
 
 /// Brings those jobs of a sweep back that ended in one of these phases, as blocked
 /// ones with a fresh budget; a call of [`settle_blocked`] must follow.
+///
+/// Every other sweep that lists one of them goes on, too: what was selected from how
+/// its runs had ended is no longer current there. The sweep itself is the caller's.
 pub(super) async fn revive(
     conn: &mut SqliteConnection,
     sweep_id: i64,
@@ -90,6 +93,22 @@ pub(super) async fn revive(
         if !phases.contains(&from) {
             continue;
         }
+        // Before: afterwards nobody knows which they were. A question is no run, and
+        // no selection follows from it.
+        sqlx::query(
+            "UPDATE sweeps SET inspected_version = NULL, selected_version = NULL,
+               revision = revision + 1
+             WHERE id <> ?1 AND id IN (
+               SELECT o.sweep_id
+               FROM sweep_jobs s
+                 JOIN jobs j ON j.id = s.job_id AND j.phase = ?2 AND j.kind <> 'inspect'
+                 JOIN sweep_jobs o ON o.job_id = j.id
+               WHERE s.sweep_id = ?1)",
+        )
+        .bind(sweep_id)
+        .bind(from.name())
+        .execute(&mut *conn)
+        .await?;
         revived += sqlx::query(
             "UPDATE jobs SET phase = ?3, finished_us = NULL, failure_reason = NULL,
                failure_message = NULL, budget_from = attempts, not_before_us = 0

@@ -331,6 +331,10 @@ impl Store for SqliteStore {
         self.writer.changes()
     }
 
+    async fn results(&self, sweep: &str) -> Result<SweepResults, StoreError> {
+        results::whole(&mut *self.snapshot().await?, sweep).await
+    }
+
     async fn results_header(&self, sweep: &str) -> Result<SweepResults, StoreError> {
         results::header(&mut *self.snapshot().await?, sweep).await
     }

@@ -103,7 +103,8 @@ pub(super) async fn sweep(
     .ok_or_else(|| StoreError::UnknownSweep(name_or_id.to_owned()))
 }
 
-/// How often a sweep was submitted again, cancelled or retried.
+/// How often a sweep was submitted again, cancelled or retried, or another one went on
+/// with a run of it.
 pub(super) async fn revision(
     conn: &mut SqliteConnection,
     sweep: &str,
