@@ -53,6 +53,20 @@ pub trait Store: Send + Sync {
         now: Micros,
     ) -> Result<Submitted, StoreError>;
 
+    /// The same of a sweep that goes on by itself: what it is given follows from what
+    /// was read at this revision. [`StoreError::SweepMoved`] if it has changed since;
+    /// [`StoreError::SweepCancelled`] if a person has ended it.
+    async fn extend_sweep(
+        &self,
+        sweep: NewSweep,
+        read_at: Revision,
+        jobs: NewJobs,
+        now: Micros,
+    ) -> Result<Submitted, StoreError>;
+
+    /// Whether a person has ended a sweep, and nobody submitted or retried it since.
+    async fn is_cancelled(&self, sweep: &str) -> Result<bool, StoreError>;
+
     /// Where a sweep stands, by name or id.
     async fn status(&self, sweep: &str) -> Result<SweepStatus, StoreError>;
 

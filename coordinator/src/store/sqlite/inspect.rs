@@ -72,13 +72,8 @@ pub(super) async fn list(
     now: Micros,
 ) -> Result<bool, StoreError> {
     let sweep = row::unmoved(conn, sweep, read_at).await?;
-    let cancelled: Option<i64> =
-        sqlx::query_scalar("SELECT 1 FROM sweeps WHERE id = ? AND cancelled_us IS NOT NULL")
-            .bind(sweep.id)
-            .fetch_optional(&mut *conn)
-            .await?;
     // Whoever ended the sweep does not want it to go on by itself.
-    if cancelled.is_some() {
+    if row::is_cancelled(conn, sweep.id).await? {
         return Ok(false);
     }
     sqlx::query("UPDATE sweeps SET inspected_version = ?2 WHERE id = ?1")

@@ -177,6 +177,26 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn extend_sweep(
+        &self,
+        sweep: NewSweep,
+        read_at: Revision,
+        jobs: NewJobs,
+        now: Micros,
+    ) -> Result<Submitted, StoreError> {
+        self.writer
+            .write(Effect::Jobs, move |c| {
+                Box::pin(submit::extend(c, sweep, read_at, jobs, now))
+            })
+            .await
+    }
+
+    async fn is_cancelled(&self, sweep: &str) -> Result<bool, StoreError> {
+        let mut snapshot = self.snapshot().await?;
+        let sweep = row::sweep(&mut snapshot, sweep).await?;
+        row::is_cancelled(&mut snapshot, sweep.id).await
+    }
+
     async fn status(&self, sweep: &str) -> Result<SweepStatus, StoreError> {
         status::status(&mut *self.snapshot().await?, sweep).await
     }

@@ -131,6 +131,19 @@ pub(super) async fn unmoved(
     }
 }
 
+/// Whether a person has ended a sweep.
+pub(super) async fn is_cancelled(
+    conn: &mut SqliteConnection,
+    sweep_id: i64,
+) -> Result<bool, StoreError> {
+    Ok(
+        sqlx::query_scalar("SELECT cancelled_us IS NOT NULL FROM sweeps WHERE id = ?")
+            .bind(sweep_id)
+            .fetch_one(conn)
+            .await?,
+    )
+}
+
 /// The stored files of a job's result, by name.
 pub(super) async fn artifacts(
     conn: &mut SqliteConnection,

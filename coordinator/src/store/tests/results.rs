@@ -238,6 +238,7 @@ async fn what_follows_from_old_results_is_refused() {
                 .map(drop),
             (store.list_inspections("s", read_at, 1, vec![], now).await).map(drop),
             (store.retain_weights("s", read_at, BTreeSet::new()).await).map(drop),
+            extend(&world, read_at).await.map(drop),
         ];
         for refused in refused {
             let moved = matches!(&refused, Err(StoreError::SweepMoved(name)) if name == "s");
@@ -272,6 +273,37 @@ async fn a_selection_gets_a_new_version_only_if_it_says_something_new() {
         .map(|s| s.choices[0].mean)
         .collect();
     assert_eq!(means, [0.1, 0.2, 0.1]);
+}
+
+/// Gives the sweep s the jobs a and b.
+async fn extend(world: &World, read_at: Revision) -> Result<Submitted, StoreError> {
+    let sweep = NewSweep {
+        name: "s".into(),
+        yaml: "name: s # it has grown".into(),
+        files: BTreeMap::new(),
+        inspects: false,
+    };
+    let jobs = Box::new([job("a", &[]), job("b", &[])].into_iter());
+    let now = world.now();
+    world.store.extend_sweep(sweep, read_at, jobs, now).await
+}
+
+#[tokio::test]
+async fn a_sweep_goes_on_by_itself_unless_a_person_has_ended_it() {
+    let mut world = World::new().await;
+    for line in ["submit s: a", "acquire w1 1", "complete a@1", "cancel s"] {
+        world.run(line).await.expect(line);
+    }
+    let refused = extend(&world, world.revision("s").await).await;
+    let ended = matches!(&refused, Err(StoreError::SweepCancelled(name)) if name == "s");
+    assert!(ended, "{refused:?}");
+    assert_eq!(world.run("status s").await.expect("status"), "done=1");
+    assert!(world.store.is_cancelled("s").await.expect("asked"));
+
+    world.run("retry s").await.expect("retried");
+    assert!(!world.store.is_cancelled("s").await.expect("asked"));
+    let extended = extend(&world, world.revision("s").await).await;
+    assert_eq!(extended.expect("extended").jobs_new, 1);
 }
 
 /// Finishes a job with weights and a curve; answers their digests.
