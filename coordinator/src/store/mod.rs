@@ -74,7 +74,8 @@ pub trait Store: Send + Sync {
     async fn list(&self) -> Result<Vec<SweepStatus>, StoreError>;
 
     /// Ends what has no end yet, and says how many jobs that were. A job that
-    /// another sweep wants too goes on, unless that one was cancelled as well.
+    /// another sweep wants too goes on, unless that one was cancelled as well. A run
+    /// that is done again for its weights is done as before, and not counted.
     /// No selection is current any more. Naming a state, it may be called again.
     async fn cancel(&self, sweep: &str, now: Micros) -> Result<u64, StoreError>;
 
@@ -142,7 +143,9 @@ pub trait Store: Send + Sync {
     ) -> Result<Recorded, StoreError>;
 
     /// Ends an attempt with a reason; `true` if the job goes back to the queue.
-    /// When it has failed for good, so have the jobs that need it.
+    /// When it has failed for good, so have the jobs that need it. A job that is done
+    /// again for its weights is then done as before, and the questions that waited for
+    /// the weights have failed.
     async fn fail(
         &self,
         lease: Lease,
@@ -211,7 +214,7 @@ pub trait Store: Send + Sync {
     /// `false` if they are listed already, or the sweep was cancelled.
     ///
     /// A run whose weights one of them needs and that were dropped goes back to
-    /// work; the question waits for it.
+    /// work; the question waits for it. One that none needs any more is done as before.
     async fn list_inspections(
         &self,
         sweep: &str,

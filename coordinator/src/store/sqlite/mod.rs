@@ -10,6 +10,7 @@ mod manage;
 mod pack;
 mod queue;
 mod record;
+mod redo;
 mod results;
 mod row;
 #[cfg(test)]
