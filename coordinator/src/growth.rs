@@ -19,7 +19,7 @@ use crate::clock::Micros;
 use crate::results::SweepResults;
 use crate::rpc::RpcError;
 use crate::settle::SettleError;
-use crate::store::{Counts, Store, Submitted};
+use crate::store::{Counts, Store, StoreError, Submitted};
 use crate::submission::{self, Submission};
 use crate::sweep::{self, Sweep, Until};
 
@@ -37,6 +37,16 @@ struct Known {
     counts: Counts,
     state: v1::Replication,
 }
+
+/// No sweep has such counts: it is looked at anew.
+const UNSEEN: Counts = Counts {
+    blocked: 0,
+    pending: 0,
+    running: 0,
+    done: 0,
+    failed: 0,
+    cancelled: u64::MAX,
+};
 
 /// A sweep's text, if it is one that grows.
 ///
@@ -64,11 +74,7 @@ async fn note(
     };
     let results = store.results(&id.to_string()).await?;
     let known = Known {
-        // No sweep has such counts: it is looked at anew.
-        counts: Counts {
-            cancelled: u64::MAX,
-            ..Counts::default()
-        },
+        counts: UNSEEN,
         state: replication(&sweep, &results, None).unwrap_or_default(),
     };
     sweeps.insert(id, known);
@@ -126,13 +132,34 @@ impl Growth {
         Ok(store.cancel(sweep, now).await?)
     }
 
+    /// Makes what failed or was cancelled of a sweep ready again; says how many jobs.
+    /// One that was cancelled grows again.
+    ///
+    /// # Errors
+    /// If there is no such sweep, or the store can't be written.
+    pub async fn retry(
+        &self,
+        store: &dyn Store,
+        sweep: &str,
+        now: Micros,
+    ) -> Result<u64, RpcError> {
+        let mut sweeps = self.sweeps.lock().await;
+        let id = store.sweep_id(sweep).await?;
+        let retried = store.retry(sweep, now).await?;
+        // Its jobs may be as they were, and the answer is another.
+        if let Some(known) = sweeps.get_mut(&id) {
+            known.counts = UNSEEN;
+        }
+        Ok(retried)
+    }
+
     /// The sweeps that grow.
     pub async fn all(&self) -> Vec<SweepId> {
         self.sweeps.lock().await.keys().copied().collect()
     }
 
     /// Looks at a sweep whose runs have all settled, and adds a block of seeds if
-    /// it needs one. `true` if it did. The lock is held throughout: two callers at
+    /// it needs one and was not cancelled. `true` if it did. The lock is held throughout: two callers at
     /// once must not add two blocks.
     ///
     /// # Errors
@@ -149,26 +176,13 @@ impl Growth {
         let Some(known) = sweeps.get_mut(&id) else {
             return Ok(false);
         };
-        let counts = store.status(&id.to_string()).await?.counts;
-        if counts.unsettled() > 0 || counts == known.counts {
-            return Ok(false);
+        loop {
+            match look(known, store, artifacts, id, now).await {
+                // By another process: this one's submissions wait for the lock.
+                Err(RpcError::Store(StoreError::SweepMoved(_))) => {}
+                looked => return looked,
+            }
         }
-        let Some((sweep, submission)) = ruled(&**store, &id.to_string()).await? else {
-            return Ok(false);
-        };
-        let results = store.results(&id.to_string()).await?;
-        let next = next_size(&results, &sweep.compare);
-        known.state = replication(&sweep, &results, next).unwrap_or_default();
-        if let Some(size) = next {
-            submission::submit_with(store, artifacts, submission, Some(size), now).await?;
-            tracing::info!(
-                sweep = results.name,
-                seeds = size,
-                "the interval is too wide: seeds are added"
-            );
-        }
-        known.counts = counts;
-        Ok(next.is_some())
     }
 
     /// Where a sweep stands; none for one that does not grow. One that was not
@@ -190,6 +204,42 @@ impl Growth {
         let results = store.results(&id.to_string()).await?;
         Ok(replication(&sweep, &results, None))
     }
+}
+
+/// One look at a sweep; `true` if it has grown by it. Whoever ended the sweep does not
+/// want it to go on by itself, though another sweep has brought its runs to their end.
+async fn look(
+    known: &mut Known,
+    store: &Arc<dyn Store>,
+    artifacts: &Artifacts,
+    id: SweepId,
+    now: Micros,
+) -> Result<bool, RpcError> {
+    let sweep_id = id.to_string();
+    // Before all that the block follows from: it is refused if a cancellation or
+    // another text comes between.
+    let read_at = store.revision(&sweep_id).await?;
+    let counts = store.status(&sweep_id).await?.counts;
+    if counts.unsettled() > 0 || counts == known.counts {
+        return Ok(false);
+    }
+    let Some((sweep, submission)) = ruled(&**store, &sweep_id).await? else {
+        return Ok(false);
+    };
+    let cancelled = store.is_cancelled(&sweep_id).await?;
+    let results = store.results(&sweep_id).await?;
+    let next = next_size(&results, &sweep.compare).filter(|_| !cancelled);
+    if let Some(size) = next {
+        submission::grow(store, artifacts, submission, size, read_at, now).await?;
+        tracing::info!(
+            sweep = results.name,
+            seeds = size,
+            "the interval is too wide: seeds are added"
+        );
+    }
+    known.state = replication(&sweep, &results, next).unwrap_or_default();
+    known.counts = counts;
+    Ok(next.is_some())
 }
 
 /// The state of a sweep from its results; `next` is the size that it grows to.
@@ -238,3 +288,6 @@ pub(crate) fn listed(sweep: &Sweep, results: &SweepResults) -> u64 {
         .last()
         .unwrap_or(until.initial)
 }
+
+#[cfg(test)]
+mod tests;

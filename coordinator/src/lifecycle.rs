@@ -12,6 +12,8 @@
 //! or was cancelled (as `Blocked`: whether its inputs are done is then looked at
 //! as for a new job). `WeightsWanted` alone leaves `Done`: the result stays on
 //! record, and the job is done again for the files that were dropped from it.
+//! `Restored` takes it back there, with that result, when these are not needed any
+//! more or can't be had: it is neither cancelled nor does it fail.
 
 use seedbed_proto::result::JobPhase;
 
@@ -36,11 +38,13 @@ pub enum Event {
     Retried,
     /// A question needs weights of its result that were dropped.
     WeightsWanted,
+    /// What it was done again for is not needed any more, or can't be had.
+    Restored,
 }
 
 impl Event {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::InputsDone,
         Self::InputFailed,
         Self::Leased,
@@ -50,6 +54,7 @@ impl Event {
         Self::Cancelled,
         Self::Retried,
         Self::WeightsWanted,
+        Self::Restored,
     ];
 }
 
@@ -79,6 +84,7 @@ pub const fn next(from: JobPhase, event: Event) -> Result<JobPhase, IllegalTrans
         (Blocked | Pending | Running, Event::Cancelled) => Ok(Cancelled),
         (Failed | Cancelled, Event::Retried) => Ok(Blocked),
         (Done, Event::WeightsWanted) => Ok(Pending),
+        (Blocked | Pending | Running, Event::Restored) => Ok(Done),
         (from, event) => Err(IllegalTransition { from, event }),
     }
 }
@@ -111,12 +117,15 @@ mod tests {
             "blocked InputsDone pending\n\
              blocked InputFailed failed\n\
              blocked Cancelled cancelled\n\
+             blocked Restored done\n\
              pending Leased running\n\
              pending Cancelled cancelled\n\
+             pending Restored done\n\
              running Completed done\n\
              running Requeued pending\n\
              running Exhausted failed\n\
              running Cancelled cancelled\n\
+             running Restored done\n\
              done WeightsWanted pending\n\
              failed Retried blocked\n\
              cancelled Retried blocked\n"

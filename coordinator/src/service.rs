@@ -417,7 +417,7 @@ impl Coordinator {
     }
 
     pub(crate) async fn retry(&self, sweep: &str) -> Result<u64, RpcError> {
-        Ok(self.store.retry(sweep, self.now()).await?)
+        self.growth.retry(&*self.store, sweep, self.now()).await
     }
 
     /// All runs of a sweep; the selection is recorded before, if the sweep has

@@ -61,10 +61,12 @@ async fn settle_once(
     now: Micros,
 ) -> Result<SweepResults, SettleError> {
     let read_at = store.revision(id).await?;
+    let cancelled = store.is_cancelled(id).await?;
     let results = store.results(id).await?;
     let file = sweep::parse(&results.name, &results.yaml)?;
-    if aggregate::replication::next_size(&results, &file.compare).is_some() {
-        // Seeds are still to come: no choice yet, and tests stay sealed.
+    if !cancelled && aggregate::replication::next_size(&results, &file.compare).is_some() {
+        // Seeds are still to come: no choice yet, and tests stay sealed. A cancelled
+        // sweep has what it will have.
         return Ok(results);
     }
     let Some(selection) = aggregate::select(&results, &file.compare) else {

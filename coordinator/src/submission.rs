@@ -10,7 +10,7 @@ use crate::artifacts::Artifacts;
 use crate::clock::Micros;
 use crate::growth;
 use crate::rpc::RpcError;
-use crate::store::{NewJob, NewJobs, NewSweep, Store, StoreError, Submitted};
+use crate::store::{NewJob, NewJobs, NewSweep, Revision, Store, StoreError, Submitted};
 use crate::sweep::{self, Files, Role, Sweep};
 
 /// Jobs that are expanded ahead of their storing: however large the sweep, only
@@ -38,26 +38,41 @@ pub async fn submit(
     submission: Submission,
     now: Micros,
 ) -> Result<(String, Submitted), RpcError> {
-    submit_with(store, artifacts, submission, None, now).await
+    let sweep = sweep::parse(&submission.file_name, &submission.yaml)?;
+    let sweep = match &sweep.compare.until {
+        Some(_) => match grown_to(&**store, &sweep).await? {
+            Some(size) => sweep.grown(size),
+            None => sweep,
+        },
+        None => sweep,
+    };
+    let (new, jobs) = prepare(artifacts, submission, sweep, now).await?;
+    let name = new.name.clone();
+    let submitted = store.submit_sweep(new, jobs, now).await?;
+    Ok((name, submitted))
 }
 
-/// The same with this many seeds, if a number is given.
-pub(crate) async fn submit_with(
+/// Gives a sweep on record this many seeds; refused if it has changed since.
+pub(crate) async fn grow(
     store: &Arc<dyn Store>,
     artifacts: &Artifacts,
     submission: Submission,
-    size: Option<u64>,
+    size: u64,
+    read_at: Revision,
     now: Micros,
-) -> Result<(String, Submitted), RpcError> {
-    let sweep = sweep::parse(&submission.file_name, &submission.yaml)?;
-    let size = match (size, &sweep.compare.until) {
-        (None, Some(_)) => grown_to(&**store, &sweep).await?,
-        (size, _) => size,
-    };
-    let sweep = match size {
-        Some(size) => sweep.grown(size),
-        None => sweep,
-    };
+) -> Result<Submitted, RpcError> {
+    let sweep = sweep::parse(&submission.file_name, &submission.yaml)?.grown(size);
+    let (new, jobs) = prepare(artifacts, submission, sweep, now).await?;
+    Ok(store.extend_sweep(new, read_at, jobs, now).await?)
+}
+
+/// What is stored of a sweep.
+async fn prepare(
+    artifacts: &Artifacts,
+    submission: Submission,
+    sweep: Sweep,
+    now: Micros,
+) -> Result<(NewSweep, NewJobs), RpcError> {
     let digests = submission.files.values().map(|file| file.digest).collect();
     let missing = artifacts.missing(digests, now).await?;
     if !missing.is_empty() {
@@ -77,15 +92,13 @@ pub(crate) async fn submit_with(
     // What does not fit its files shows here, before anything is stored.
     drop(sweep::expand(&sweep, &files)?);
 
-    let name = sweep.name.clone();
     let new = NewSweep {
-        name: name.clone(),
+        name: sweep.name.clone(),
         yaml: submission.yaml,
         files: submission.files,
         inspects: sweep.inspect.is_some(),
     };
-    let submitted = store.submit_sweep(new, expanded(sweep, files), now).await?;
-    Ok((name, submitted))
+    Ok((new, expanded(sweep, files)))
 }
 
 /// How many seeds a sweep of this name has grown to; none if there is none.

@@ -67,7 +67,7 @@ fn store_code(error: &StoreError) -> Code {
     match error {
         StoreError::LeaseLost(_) => Code::Aborted,
         StoreError::UnknownSweep(_) | StoreError::UnknownWorker(_) => Code::NotFound,
-        StoreError::MissingBlobs(_) => Code::FailedPrecondition,
+        StoreError::MissingBlobs(_) | StoreError::SweepCancelled(_) => Code::FailedPrecondition,
         StoreError::BadResult { .. } | StoreError::BadSweep { .. } => Code::InvalidArgument,
         // A worker's result must outlive trouble with the coordinator's disk.
         StoreError::BlobBusy(_)
@@ -128,6 +128,10 @@ mod tests {
         check(StoreError::UnknownSweep("x".into()).into(), Code::NotFound);
         check(StoreError::Closed.into(), Code::Unavailable);
         check(StoreError::SweepMoved("x".into()).into(), Code::Unavailable);
+        check(
+            StoreError::SweepCancelled("x".into()).into(),
+            Code::FailedPrecondition,
+        );
         let (claimed, actual) = (blob, BlobDigest::of(b"other"));
         check(
             ArtifactError::WrongDigest { claimed, actual }.into(),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use seedbed_proto::job::{Inspect, JobSpec, Train, Work};
-use seedbed_proto::result::{Artifact, JobPhase, JobResult, Metric, Provenance};
+use seedbed_proto::result::{Artifact, FailureReason, JobPhase, JobResult, Metric, Provenance};
 use seedbed_proto::{BlobDigest, WorkerId};
 use serde_json::json;
 use tempfile::TempDir;
@@ -161,6 +161,14 @@ impl World {
         self.store.complete(lease, result, by, self.now).await
     }
 
+    /// An attempt that is not repeated.
+    async fn fail(&self, lease: Lease) {
+        let (why, by) = ("loss is not finite".to_owned(), Provenance::default());
+        let reason = FailureReason::NonFinite;
+        let again = self.store.fail(lease, reason, why, by, self.now).await;
+        assert!(!again.expect("it holds the job"));
+    }
+
     async fn phases(&self) -> (u64, u64, u64, u64) {
         let counts = self.store.status("a").await.expect("status").counts;
         (counts.blocked, counts.pending, counts.done, counts.failed)
@@ -313,27 +321,149 @@ async fn another_result_of_a_run_that_is_done_again_is_kept_aside() {
     assert_eq!(world.phases().await, (0, 0, 1 + 8 + 8, 0));
 }
 
-#[tokio::test]
-async fn a_cancelled_run_that_is_done_again_has_its_result_still() {
+/// The same runs as those of a sweep that asks: they store their weights.
+const NO_QUESTION: &str = "keep: {weights: selected}";
+const FURTHER: &str = "inspect: {ask: [lens, drift]}";
+
+/// A sweep whose four chosen runs are to be trained again, because each of them is
+/// asked a further question.
+async fn asked_further(further: &str) -> (World, SweepResults) {
     let mut world = World::new().await;
     world.submit(&file(2, "inspect: {ask: [lens]}")).await;
     world.work().await;
     world.settle().await;
     world.work().await;
     world.settle().await;
-    world
-        .submit(&file(2, "inspect: {ask: [lens, drift]}"))
-        .await;
-    let before = world.settle().await;
-    assert_eq!(
-        world.store.cancel("a", world.now).await.expect("cancels"),
-        8
-    );
+    world.submit(&file(2, further)).await;
+    let results = world.settle().await;
+    assert_eq!(world.phases().await, (4, 4, 1 + 4 + 4, 0));
+    (world, results)
+}
+
+#[tokio::test]
+async fn a_cancelled_run_that_is_done_again_has_its_result_still() {
+    let (mut world, before) = asked_further(FURTHER).await;
+    let (job, work) = world.acquire().await.expect("there is work");
+    let ended = world.store.cancel("a", world.now).await;
+    assert_eq!(ended.expect("cancels"), 4, "the questions");
+    // What was on record before is as it was.
+    assert_eq!(world.phases().await, (0, 0, 1 + 8 + 4, 0));
+    let counts = world.store.status("a").await.expect("status").counts;
+    assert_eq!((counts.cancelled, counts.unsettled()), (4, 0));
     let cancelled = world.settle().await;
     assert_eq!(cancelled.runs, before.runs);
     assert_eq!(cancelled.selections, before.selections);
-    assert_eq!(world.store.retry("a", world.now).await.expect("retries"), 8);
+    let outcomes = cancelled.attempts.iter().filter(|a| a.attempt == 2);
+    let outcomes: Vec<_> = outcomes.map(|a| a.outcome.as_str()).collect();
+    assert_eq!(outcomes, ["cancelled"]);
+    // Whoever did not hear of it brings what is known.
+    let late = world.complete(job.lease, &work).await;
+    assert_eq!(late.expect("taken"), Recorded::Same);
+
+    assert_eq!(world.store.retry("a", world.now).await.expect("retries"), 4);
+    assert_eq!(world.phases().await, (4, 4, 1 + 4 + 4, 0));
     assert_eq!(world.work().await, (8, 4));
+}
+
+#[tokio::test]
+async fn what_nothing_asks_for_is_not_trained_again() {
+    let without = file(2, NO_QUESTION);
+    let reduced = file(2, "inspect: {ask: [lens]}");
+    let larger = file(4, FURTHER);
+    // A file, whether the sweep is cancelled before, and how many jobs follow.
+    for (yaml, cancels, jobs) in [
+        (&without, true, 0),
+        (&without, false, 0),
+        (&reduced, true, 0),
+        (&reduced, false, 0),
+        (&larger, false, 8),
+    ] {
+        let (mut world, before) = asked_further(FURTHER).await;
+        let (job, _) = world.acquire().await.expect("there is work");
+        if cancels {
+            world.store.cancel("a", world.now).await.expect("cancels");
+        }
+        world.submit(yaml).await;
+        let after = world.settle().await;
+        let (blocked, pending, _, failed) = world.phases().await;
+        assert_eq!((blocked + pending, failed), (jobs, 0), "{yaml}");
+        let counts = world.store.status("a").await.expect("status").counts;
+        assert_eq!((counts.running, counts.cancelled), (0, 0), "{yaml}");
+        assert_eq!(after.runs.len() as u64, 8 + jobs);
+        if jobs == 0 {
+            assert_eq!(after.runs, before.runs, "{yaml}");
+        }
+        let heard = world.store.release(job.lease, None, world.now).await;
+        assert!(matches!(heard, Err(StoreError::LeaseLost(_))), "{heard:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_same_file_again_goes_on_with_what_is_done_again() {
+    let (mut world, _) = asked_further(FURTHER).await;
+    let (job, work) = world.acquire().await.expect("there is work");
+    world.submit(&file(2, FURTHER)).await;
+    world.settle().await;
+    let recorded = world.complete(job.lease, &work).await;
+    assert_eq!(recorded.expect("it holds the job"), Recorded::Same);
+    assert_eq!(world.work().await, (3 + 4, 4));
+    assert_eq!(world.phases().await, (0, 0, 1 + 8 + 8, 0));
+}
+
+#[tokio::test]
+async fn a_run_that_fails_when_it_is_done_again_fails_its_question_alone() {
+    let (mut world, before) = asked_further(FURTHER).await;
+    let (job, _) = world.acquire().await.expect("there is work");
+    world.fail(job.lease).await;
+    assert_eq!(world.work().await, (3 + 3, 3));
+    assert_eq!(world.phases().await, (0, 0, 1 + 8 + 7, 1));
+    let status = world.store.status("a").await.expect("status");
+    let [failed] = status.failed.as_slice() else {
+        panic!("{:?}", status.failed);
+    };
+    assert!(failed.title.starts_with("drift of "), "{}", failed.title);
+    let why = &failed.message;
+    let expect = "were dropped, and training it again failed: loss is not finite";
+    assert!(why.contains(expect), "{why}");
+    let after = world.settle().await;
+    let told = |results: &SweepResults| -> Vec<(JobPhase, Vec<Metric>)> {
+        let runs = results.runs.iter();
+        runs.map(|run| (run.phase, run.metrics.clone())).collect()
+    };
+    assert_eq!(told(&after), told(&before));
+    let failed = after.inspections.iter().filter(|i| i.failure.is_some());
+    assert_eq!(failed.count(), 1);
+
+    // Whoever wants the runs alone has them.
+    let other = file(2, NO_QUESTION).replace("name: a", "name: b");
+    world.submit(&other).await;
+    let counts = world.store.status("b").await.expect("status").counts;
+    assert_eq!((counts.done, counts.total()), (9, 9));
+    assert_eq!(world.work().await, (0, 0));
+
+    assert_eq!(world.store.retry("a", world.now).await.expect("retries"), 1);
+    assert_eq!(world.work().await, (2, 1));
+    assert_eq!(world.phases().await, (0, 0, 1 + 8 + 8, 0));
+}
+
+#[tokio::test]
+async fn a_question_that_lacks_one_run_does_not_wait_for_the_others() {
+    let (mut world, _) = asked_further("inspect: {ask: [lens, similarity]}").await;
+    let mut leases = BTreeMap::new();
+    for _ in 0..4 {
+        let (job, work) = world.acquire().await.expect("there is work");
+        let Work::Train(train) = work else {
+            panic!("questions wait");
+        };
+        leases.insert((train.init.to_string(), train.seed), job.lease);
+    }
+    // Its own question, and those of its twin and of the seed before it.
+    world.fail(leases[&("scratch".to_owned(), 1)]).await;
+    assert_eq!(world.phases().await, (1, 0, 1 + 5 + 4, 3));
+    // The last question: the two other runs that it waits for are as they were.
+    world.fail(leases[&("pretrained".to_owned(), 0)]).await;
+    assert_eq!(world.phases().await, (0, 0, 1 + 8 + 4, 4));
+    assert_eq!(world.work().await, (0, 0));
 }
 
 #[tokio::test]
@@ -359,4 +489,28 @@ async fn a_larger_grid_shows_no_test_result_before_its_own_selection() {
     let last = world.settle().await;
     assert_eq!(last.selection().map(|s| s.version), Some(2));
     assert_eq!(tests_of(&last), 12);
+}
+
+#[tokio::test]
+async fn a_sweep_whose_runs_another_one_goes_on_with_waits_for_its_selection() {
+    let mut world = World::new().await;
+    world.submit(&file(2, "")).await;
+    for _ in 0..5 {
+        let (job, work) = world.acquire().await.expect("there is work");
+        world.complete(job.lease, &work).await.expect("recorded");
+    }
+    world.store.cancel("a", world.now).await.expect("cancels");
+    let halfway = world.settle().await;
+    assert_eq!((halfway.current, tests_of(&halfway)), (Some(1), 4));
+
+    let other = file(2, "").replace("name: a", "name: b");
+    world.submit(&other).await;
+    let (job, work) = world.acquire().await.expect("there is work");
+    world.complete(job.lease, &work).await.expect("recorded");
+    let growing = world.settle().await;
+    assert_eq!((growing.current, tests_of(&growing)), (None, 0));
+    assert_eq!(world.phases().await, (0, 3, 6, 0));
+    world.work().await;
+    let last = world.settle().await;
+    assert_eq!((last.current, tests_of(&last)), (Some(2), 8));
 }

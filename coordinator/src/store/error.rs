@@ -15,10 +15,13 @@ pub enum StoreError {
     /// No sweep of this name or id.
     #[error("there is no sweep {0:?} (`coordinator status` lists them)")]
     UnknownSweep(String),
-    /// The sweep was submitted, cancelled or retried since its results were read:
-    /// read them again.
+    /// The sweep was submitted, cancelled or retried since its results were read, or
+    /// another one went on with a run of it: read them again.
     #[error("sweep {0:?} has changed meanwhile, try again")]
     SweepMoved(String),
+    /// A person has ended the sweep: it does not go on by itself.
+    #[error("sweep {0:?} was cancelled (`coordinator retry` goes on with it)")]
+    SweepCancelled(String),
     /// A worker that never registered with this store.
     #[error("worker {0} is not registered")]
     UnknownWorker(WorkerId),

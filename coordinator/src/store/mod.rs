@@ -44,13 +44,28 @@ pub trait Store: Send + Sync {
     /// result, and is not handed out while no sweep lists it. A cancelled job
     /// that is listed becomes ready again; a failed one stays failed until
     /// [`Store::retry`]. A job with a failed input is stored as failed. No selection
-    /// is current any more, and no questions are listed.
+    /// is current any more, and no questions are listed; nor is one in any other
+    /// sweep that lists a run which became ready again.
     async fn submit_sweep(
         &self,
         sweep: NewSweep,
         jobs: NewJobs,
         now: Micros,
     ) -> Result<Submitted, StoreError>;
+
+    /// The same of a sweep that goes on by itself: what it is given follows from what
+    /// was read at this revision. [`StoreError::SweepMoved`] if it has changed since;
+    /// [`StoreError::SweepCancelled`] if a person has ended it.
+    async fn extend_sweep(
+        &self,
+        sweep: NewSweep,
+        read_at: Revision,
+        jobs: NewJobs,
+        now: Micros,
+    ) -> Result<Submitted, StoreError>;
+
+    /// Whether a person has ended a sweep, and nobody submitted or retried it since.
+    async fn is_cancelled(&self, sweep: &str) -> Result<bool, StoreError>;
 
     /// Where a sweep stands, by name or id.
     async fn status(&self, sweep: &str) -> Result<SweepStatus, StoreError>;
@@ -59,13 +74,14 @@ pub trait Store: Send + Sync {
     async fn list(&self) -> Result<Vec<SweepStatus>, StoreError>;
 
     /// Ends what has no end yet, and says how many jobs that were. A job that
-    /// another sweep wants too goes on, unless that one was cancelled as well.
+    /// another sweep wants too goes on, unless that one was cancelled as well. A run
+    /// that is done again for its weights is done as before, and not counted.
     /// No selection is current any more. Naming a state, it may be called again.
     async fn cancel(&self, sweep: &str, now: Micros) -> Result<u64, StoreError>;
 
     /// Makes failed and cancelled jobs ready again, with a fresh retry budget and
-    /// from their last checkpoint; says how many. No selection is current any more.
-    /// It may be called again.
+    /// from their last checkpoint; says how many. No selection is current any more,
+    /// here and in any other sweep that lists such a run. It may be called again.
     async fn retry(&self, sweep: &str, now: Micros) -> Result<u64, StoreError>;
 
     // ---- workers ----------------------------------------------------------
@@ -127,7 +143,9 @@ pub trait Store: Send + Sync {
     ) -> Result<Recorded, StoreError>;
 
     /// Ends an attempt with a reason; `true` if the job goes back to the queue.
-    /// When it has failed for good, so have the jobs that need it.
+    /// When it has failed for good, so have the jobs that need it. A job that is done
+    /// again for its weights is then done as before, and the questions that waited for
+    /// the weights have failed.
     async fn fail(
         &self,
         lease: Lease,
@@ -171,27 +189,12 @@ pub trait Store: Send + Sync {
     async fn inspections(&self, sweep: &str, from: u64, limit: u32)
     -> Result<Vec<Run>, StoreError>;
 
-    /// A sweep with all its runs and inspections.
-    async fn results(&self, sweep: &str) -> Result<SweepResults, StoreError> {
-        const PAGE: u32 = 256;
-        let mut results = self.results_header(sweep).await?;
-        let mut from = 0;
-        loop {
-            let page = self.runs(sweep, from, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            from = last.ordinal + 1;
-            results.runs.extend(page);
-        }
-        loop {
-            let page = self.inspections(sweep, from, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            from = last.ordinal + 1;
-            results.inspections.extend(page);
-        }
-        Ok(results)
-    }
+    /// A sweep with all its runs and inspections, of one moment: pages that are asked
+    /// for one by one may lie on both sides of a submission.
+    async fn results(&self, sweep: &str) -> Result<SweepResults, StoreError>;
 
-    /// How often a sweep was changed. To be read before the results from which a
+    /// How often a sweep was changed, by itself or by another that went on with a run of
+    /// it. To be read before the results from which a
     /// write follows: that write answers [`StoreError::SweepMoved`] if it has been
     /// changed since.
     async fn revision(&self, sweep: &str) -> Result<Revision, StoreError>;
@@ -211,7 +214,7 @@ pub trait Store: Send + Sync {
     /// `false` if they are listed already, or the sweep was cancelled.
     ///
     /// A run whose weights one of them needs and that were dropped goes back to
-    /// work; the question waits for it.
+    /// work; the question waits for it. One that none needs any more is done as before.
     async fn list_inspections(
         &self,
         sweep: &str,
@@ -228,7 +231,8 @@ pub trait Store: Send + Sync {
     /// Records a selection and answers with it as it stands on record: a new
     /// version if it says something new, else the latest one. The version that
     /// it comes with is not looked at. It is the current one until the sweep is
-    /// submitted, cancelled or retried.
+    /// submitted, cancelled or retried, or one of its runs becomes ready again; while
+    /// a run has not ended, none is.
     async fn record_selection(
         &self,
         sweep: &str,

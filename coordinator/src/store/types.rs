@@ -63,8 +63,9 @@ impl NewJob {
     }
 }
 
-/// How often a sweep was submitted again, cancelled or retried: what follows from
-/// results that were read at one revision is not written at another.
+/// How often a sweep was submitted again, cancelled or retried, or another sweep went
+/// on with a run of it: what follows from results that were read at one revision is
+/// not written at another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revision(pub u64);
 

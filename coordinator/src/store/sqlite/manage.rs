@@ -3,7 +3,7 @@
 use seedbed_proto::result::{FailureReason, JobPhase};
 use sqlx::SqliteConnection;
 
-use super::{inspect, row};
+use super::{redo, row};
 use crate::clock::Micros;
 use crate::lifecycle::{Event, moves, next};
 use crate::store::StoreError;
@@ -24,11 +24,14 @@ pub(super) async fn cancel(
     .bind(sweep.id)
     .execute(&mut *conn)
     .await?;
-    // The attempts first: afterwards nobody knows what was running.
+    // The attempts first: afterwards nobody knows what was running. A run that is done
+    // again has its result, and is ended below if no question needs it any more.
     sqlx::query(
         "UPDATE attempts SET outcome = 'cancelled', ended_us = ?2
          WHERE outcome = 'running' AND job_id IN (
-           SELECT c.job_id FROM sweep_jobs c WHERE c.sweep_id = ?1 AND NOT EXISTS (
+           SELECT c.job_id
+           FROM sweep_jobs c JOIN jobs j ON j.id = c.job_id AND j.recorded_digest IS NULL
+           WHERE c.sweep_id = ?1 AND NOT EXISTS (
              SELECT 1 FROM sweep_jobs o JOIN sweeps s ON s.id = o.sweep_id
              WHERE o.job_id = c.job_id AND s.cancelled_us IS NULL))",
     )
@@ -42,7 +45,7 @@ pub(super) async fn cancel(
             "UPDATE jobs SET phase = ?3, finished_us = ?4, step = coalesce(checkpoint_step, 0),
                lease_token = NULL, lease_expires_us = NULL, worker_id = NULL,
                progressed_us = NULL, steps_per_sec = 0, live_metric = NULL, live_value = NULL
-             WHERE phase = ?2 AND id IN (
+             WHERE phase = ?2 AND recorded_digest IS NULL AND id IN (
                SELECT c.job_id FROM sweep_jobs c WHERE c.sweep_id = ?1 AND NOT EXISTS (
                  SELECT 1 FROM sweep_jobs o JOIN sweeps s ON s.id = o.sweep_id
                  WHERE o.job_id = c.job_id AND s.cancelled_us IS NULL))",
@@ -55,6 +58,7 @@ pub(super) async fn cancel(
         .await?
         .rows_affected();
     }
+    redo::restore(conn, now).await?;
     Ok(cancelled)
 }
 
@@ -80,6 +84,9 @@ pub(super) async fn retry(
 
 /// Brings those jobs of a sweep back that ended in one of these phases, as blocked
 /// ones with a fresh budget; a call of [`settle_blocked`] must follow.
+///
+/// Every other sweep that lists one of them goes on, too: what was selected from how
+/// its runs had ended is no longer current there. The sweep itself is the caller's.
 pub(super) async fn revive(
     conn: &mut SqliteConnection,
     sweep_id: i64,
@@ -90,6 +97,22 @@ pub(super) async fn revive(
         if !phases.contains(&from) {
             continue;
         }
+        // Before: afterwards nobody knows which they were. A question is no run, and
+        // no selection follows from it.
+        sqlx::query(
+            "UPDATE sweeps SET inspected_version = NULL, selected_version = NULL,
+               revision = revision + 1
+             WHERE id <> ?1 AND id IN (
+               SELECT o.sweep_id
+               FROM sweep_jobs s
+                 JOIN jobs j ON j.id = s.job_id AND j.phase = ?2 AND j.kind <> 'inspect'
+                 JOIN sweep_jobs o ON o.job_id = j.id
+               WHERE s.sweep_id = ?1)",
+        )
+        .bind(sweep_id)
+        .bind(from.name())
+        .execute(&mut *conn)
+        .await?;
         revived += sqlx::query(
             "UPDATE jobs SET phase = ?3, finished_us = NULL, failure_reason = NULL,
                failure_message = NULL, budget_from = attempts, not_before_us = 0
@@ -106,7 +129,8 @@ pub(super) async fn revive(
 }
 
 /// Makes blocked jobs of a sweep follow their inputs: failed if one has failed,
-/// ready if all are done and their weights are there.
+/// ready if all are done and their weights are there. Whichever questions have left a
+/// list or failed, runs are done again only for those that are left.
 pub(super) async fn settle_blocked(
     conn: &mut SqliteConnection,
     sweep_id: i64,
@@ -126,7 +150,7 @@ pub(super) async fn settle_blocked(
     for input in failed {
         fail_dependents(conn, input, now).await?;
     }
-    inspect::want_weights(conn, sweep_id).await?;
+    redo::want_weights(conn, sweep_id).await?;
     let ready = next(JobPhase::Blocked, Event::InputsDone)?;
     sqlx::query(
         "UPDATE jobs SET phase = ?2
@@ -137,9 +161,9 @@ pub(super) async fn settle_blocked(
     )
     .bind(sweep_id)
     .bind(ready.name())
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(())
+    redo::restore(conn, now).await
 }
 
 /// Makes jobs ready that waited for this one alone.
@@ -170,7 +194,8 @@ pub(super) async fn fail_dependents(
 ) -> Result<(), StoreError> {
     let mut inputs = vec![failed];
     while let Some(input) = inputs.pop() {
-        if waiting(conn, input).await?.is_empty() {
+        let failed = waiting(conn, input).await?;
+        if failed.is_empty() {
             continue;
         }
         let why: String = sqlx::query_scalar("SELECT failure_message FROM jobs WHERE id = ?")
@@ -181,7 +206,8 @@ pub(super) async fn fail_dependents(
             "its input {} failed: {why}",
             row::describe(conn, input).await?
         );
-        inputs.extend(fail_waiting(conn, input, &message, now).await?);
+        fail_blocked(conn, &failed, &message, now).await?;
+        inputs.extend(failed);
     }
     Ok(())
 }
@@ -197,16 +223,15 @@ async fn waiting(conn: &mut SqliteConnection, input: i64) -> Result<Vec<i64>, St
     .await?)
 }
 
-/// Fails the jobs that wait for this one, and answers with them.
-pub(super) async fn fail_waiting(
+/// Fails jobs that wait for what won't come.
+pub(super) async fn fail_blocked(
     conn: &mut SqliteConnection,
-    input: i64,
+    jobs: &[i64],
     message: &str,
     now: Micros,
-) -> Result<Vec<i64>, StoreError> {
+) -> Result<(), StoreError> {
     let to = next(JobPhase::Blocked, Event::InputFailed)?;
-    let jobs = waiting(conn, input).await?;
-    for job in &jobs {
+    for job in jobs {
         sqlx::query(
             "UPDATE jobs SET phase = ?, finished_us = ?, failure_reason = ?,
                failure_message = ?
@@ -220,5 +245,5 @@ pub(super) async fn fail_waiting(
         .execute(&mut *conn)
         .await?;
     }
-    Ok(jobs)
+    Ok(())
 }

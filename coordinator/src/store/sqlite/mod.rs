@@ -10,6 +10,7 @@ mod manage;
 mod pack;
 mod queue;
 mod record;
+mod redo;
 mod results;
 mod row;
 #[cfg(test)]
@@ -177,6 +178,26 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn extend_sweep(
+        &self,
+        sweep: NewSweep,
+        read_at: Revision,
+        jobs: NewJobs,
+        now: Micros,
+    ) -> Result<Submitted, StoreError> {
+        self.writer
+            .write(Effect::Jobs, move |c| {
+                Box::pin(submit::extend(c, sweep, read_at, jobs, now))
+            })
+            .await
+    }
+
+    async fn is_cancelled(&self, sweep: &str) -> Result<bool, StoreError> {
+        let mut snapshot = self.snapshot().await?;
+        let sweep = row::sweep(&mut snapshot, sweep).await?;
+        row::is_cancelled(&mut snapshot, sweep.id).await
+    }
+
     async fn status(&self, sweep: &str) -> Result<SweepStatus, StoreError> {
         status::status(&mut *self.snapshot().await?, sweep).await
     }
@@ -329,6 +350,10 @@ impl Store for SqliteStore {
 
     fn changes(&self) -> watch::Receiver<u64> {
         self.writer.changes()
+    }
+
+    async fn results(&self, sweep: &str) -> Result<SweepResults, StoreError> {
+        results::whole(&mut *self.snapshot().await?, sweep).await
     }
 
     async fn results_header(&self, sweep: &str) -> Result<SweepResults, StoreError> {

@@ -8,9 +8,8 @@ use seedbed_proto::result::{
 use seedbed_proto::{BlobDigest, JobKey};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::manage;
-use super::pack;
 use super::row::{self, signed, to_json, unsigned};
+use super::{manage, pack, redo};
 use crate::clock::Micros;
 use crate::lease::{Verdict, judge};
 use crate::lifecycle::{Event, next};
@@ -108,12 +107,7 @@ pub(super) async fn complete(
         return Err(StoreError::MissingBlobs(missing));
     }
 
-    let recorded: Option<String> =
-        sqlx::query_scalar("SELECT recorded_digest FROM jobs WHERE id = ?")
-            .bind(held.id)
-            .fetch_one(&mut *conn)
-            .await?;
-    let recorded = match recorded {
+    let recorded = match recorded_digest(conn, &held).await? {
         None => Recorded::New,
         Some(recorded) if recorded == digest.to_string() => Recorded::Same,
         Some(_) => Recorded::Diverged,
@@ -132,33 +126,59 @@ pub(super) async fn complete(
         }
     }
     end_attempt(conn, &held, "done", "", Some(&provenance), now).await?;
-    sqlx::query(
-        "UPDATE jobs SET phase = ?2, result_digest = coalesce(recorded_digest, ?3),
-           recorded_digest = NULL, finished_us = ?4, step = steps,
+    let completed = (JobPhase::Running, Event::Completed);
+    finish(conn, held.id, completed, Some(digest), now).await?;
+    match recorded {
+        Recorded::New | Recorded::Same => manage::unblock_dependents(conn, held.id).await?,
+        // Weights of another result would be asked in the name of this one.
+        Recorded::Diverged => {
+            let why = "gave another result (on another kind of machine?); the one on record stands";
+            redo::without_weights(conn, held.id, why, now).await?;
+        }
+    }
+    Ok(recorded)
+}
+
+/// Takes a job to its end, with the result that is on record, or this one; 1 if it was
+/// in the phase that it is taken from.
+pub(super) async fn finish(
+    conn: &mut SqliteConnection,
+    job_id: i64,
+    (from, event): (JobPhase, Event),
+    digest: Option<BlobDigest>,
+    now: Micros,
+) -> Result<u64, StoreError> {
+    let finished = sqlx::query(
+        "UPDATE jobs SET phase = ?3, result_digest = coalesce(recorded_digest, ?4),
+           recorded_digest = NULL, finished_us = ?5, step = steps,
            lease_token = NULL, lease_expires_us = NULL, worker_id = NULL, progressed_us = NULL,
            steps_per_sec = 0, live_metric = NULL, live_value = NULL,
            checkpoint_step = NULL, checkpoint_digest = NULL, checkpoint_bytes = NULL,
            checkpoint_attempt = NULL,
            before_step = NULL, before_digest = NULL, before_bytes = NULL
-         WHERE id = ?1",
+         WHERE id = ?1 AND phase = ?2",
     )
-    .bind(held.id)
-    .bind(next(JobPhase::Running, Event::Completed)?.name())
-    .bind(digest.to_string())
+    .bind(job_id)
+    .bind(from.name())
+    .bind(next(from, event)?.name())
+    .bind(digest.map(|digest| digest.to_string()))
     .bind(now.0)
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    if recorded == Recorded::Diverged {
-        // Weights of another result would be asked in the name of this one.
-        let message = format!(
-            "the weights of {} were dropped, and training it again gave another result (on \
-             another kind of machine?); the one on record stands",
-            row::describe(conn, held.id).await?
-        );
-        manage::fail_waiting(conn, held.id, &message, now).await?;
-    }
-    manage::unblock_dependents(conn, held.id).await?;
-    Ok(recorded)
+    Ok(finished.rows_affected())
+}
+
+/// Of a run that is done again for its weights: its result on record.
+async fn recorded_digest(
+    conn: &mut SqliteConnection,
+    held: &Held,
+) -> Result<Option<String>, StoreError> {
+    Ok(
+        sqlx::query_scalar("SELECT recorded_digest FROM jobs WHERE id = ?")
+            .bind(held.id)
+            .fetch_one(conn)
+            .await?,
+    )
 }
 
 async fn keep_aside(
@@ -379,6 +399,14 @@ async fn give_up(
     message: &str,
     now: Micros,
 ) -> Result<(), StoreError> {
+    let recorded = recorded_digest(conn, held).await?;
+    if recorded.is_some() {
+        // What it was done again for is not to be had; what it has yielded is.
+        let restored = (JobPhase::Running, Event::Restored);
+        finish(conn, held.id, restored, None, now).await?;
+        let why = format!("failed: {message}");
+        return redo::without_weights(conn, held.id, &why, now).await;
+    }
     sqlx::query(
         "UPDATE jobs SET phase = ?2, failure_reason = ?3, failure_message = ?4, finished_us = ?5,
            step = coalesce(checkpoint_step, 0),
@@ -393,5 +421,6 @@ async fn give_up(
     .bind(now.0)
     .execute(&mut *conn)
     .await?;
-    manage::fail_dependents(conn, held.id, now).await
+    manage::fail_dependents(conn, held.id, now).await?;
+    redo::restore(conn, now).await
 }

@@ -13,6 +13,9 @@ use crate::results::{Attempt, Run, Selection, SweepResults};
 use crate::store::{Revision, StoreError};
 use crate::submission::Submission;
 
+/// Runs that are read from the database at a time.
+const PAGE: u32 = 256;
+
 pub(super) async fn header(
     conn: &mut SqliteConnection,
     sweep: &str,
@@ -63,14 +66,20 @@ pub(super) async fn submission(
     })
 }
 
-/// The version of the selection that is current.
+/// The version of the selection that is current. While a run goes on there is none,
+/// whatever stands on record: whoever brings it back must not be able to forget that.
 async fn current(conn: &mut SqliteConnection, sweep_id: i64) -> Result<Option<u32>, StoreError> {
-    let version: Option<i64> =
-        sqlx::query_scalar("SELECT selected_version FROM sweeps WHERE id = ?")
-            .bind(sweep_id)
-            .fetch_one(conn)
-            .await?;
+    let version: Option<Option<i64>> = sqlx::query_scalar(
+        "SELECT selected_version FROM sweeps WHERE id = ?1 AND NOT EXISTS (
+           SELECT 1 FROM sweep_jobs s JOIN jobs j ON j.id = s.job_id
+           WHERE s.sweep_id = ?1 AND s.point IS NOT NULL AND j.kind <> 'inspect'
+             AND j.phase IN ('blocked', 'pending', 'running') AND j.recorded_digest IS NULL)",
+    )
+    .bind(sweep_id)
+    .fetch_optional(conn)
+    .await?;
     version
+        .flatten()
         .map(|version| unsigned("sweeps.selected_version", version))
         .transpose()
 }
@@ -150,6 +159,30 @@ struct RunRow {
     sealed: Option<Vec<u8>>,
 }
 
+/// A sweep with all its runs and inspections. Whether tests are open is asked once:
+/// the connection must hold a snapshot.
+pub(super) async fn whole(
+    conn: &mut SqliteConnection,
+    sweep: &str,
+) -> Result<SweepResults, StoreError> {
+    let id = row::sweep(conn, sweep).await?.id;
+    let mut results = header(conn, sweep).await?;
+    let sealed = results.current.is_none();
+    for inspections in [false, true] {
+        let mut from = 0;
+        loop {
+            let runs = page(conn, id, sealed, inspections, from, PAGE).await?;
+            let Some(last) = runs.last() else { break };
+            from = last.ordinal + 1;
+            match inspections {
+                false => results.runs.extend(runs),
+                true => results.inspections.extend(runs),
+            }
+        }
+    }
+    Ok(results)
+}
+
 /// The jobs that stand at a point: runs, or inspections of them.
 pub(super) async fn runs(
     conn: &mut SqliteConnection,
@@ -158,8 +191,19 @@ pub(super) async fn runs(
     from: u64,
     limit: u32,
 ) -> Result<Vec<Run>, StoreError> {
-    let sweep = row::sweep(conn, sweep).await?;
-    let sealed = current(conn, sweep.id).await?.is_none();
+    let id = row::sweep(conn, sweep).await?.id;
+    let sealed = current(conn, id).await?.is_none();
+    page(conn, id, sealed, inspections, from, limit).await
+}
+
+async fn page(
+    conn: &mut SqliteConnection,
+    sweep_id: i64,
+    sealed: bool,
+    inspections: bool,
+    from: u64,
+    limit: u32,
+) -> Result<Vec<Run>, StoreError> {
     let rows: Vec<RunRow> = sqlx::query_as(
         "SELECT s.ordinal, j.id, j.key, s.point,
            iif(j.recorded_digest IS NULL, j.phase, 'done') AS phase,
@@ -173,7 +217,7 @@ pub(super) async fn runs(
          ORDER BY s.ordinal LIMIT ?",
     )
     .bind(sealed)
-    .bind(sweep.id)
+    .bind(sweep_id)
     .bind(signed(from))
     .bind(inspections)
     .bind(i64::from(limit))

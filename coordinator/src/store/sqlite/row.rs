@@ -103,7 +103,8 @@ pub(super) async fn sweep(
     .ok_or_else(|| StoreError::UnknownSweep(name_or_id.to_owned()))
 }
 
-/// How often a sweep was submitted again, cancelled or retried.
+/// How often a sweep was submitted again, cancelled or retried, or another one went on
+/// with a run of it.
 pub(super) async fn revision(
     conn: &mut SqliteConnection,
     sweep: &str,
@@ -128,6 +129,19 @@ pub(super) async fn unmoved(
         true => Ok(sweep),
         false => Err(StoreError::SweepMoved(sweep.name)),
     }
+}
+
+/// Whether a person has ended a sweep.
+pub(super) async fn is_cancelled(
+    conn: &mut SqliteConnection,
+    sweep_id: i64,
+) -> Result<bool, StoreError> {
+    Ok(
+        sqlx::query_scalar("SELECT cancelled_us IS NOT NULL FROM sweeps WHERE id = ?")
+            .bind(sweep_id)
+            .fetch_one(conn)
+            .await?,
+    )
 }
 
 /// The stored files of a job's result, by name.

@@ -21,6 +21,33 @@ impl SqliteStore {
             .await;
     }
 
+    /// Makes the database look as if a program before migration 7 had written it, and
+    /// every done job had failed or been cancelled when it was done again.
+    pub(crate) async fn plant_ended_redo(&self, phase: &str) {
+        let failed = phase == "failed";
+        let why = ["failure_reason = 'bug'", "failure_message = 'it broke'"].join(", ");
+        let why = if failed {
+            format!(", {why}")
+        } else {
+            String::new()
+        };
+        for statement in [
+            "DELETE FROM _sqlx_migrations WHERE version > 6".to_owned(),
+            "DROP INDEX jobs_done_again".to_owned(),
+            "ALTER TABLE jobs DROP COLUMN recorded_digest".to_owned(),
+            "ALTER TABLE jobs ADD COLUMN recorded_digest TEXT
+               CHECK (recorded_digest IS NULL OR phase <> 'done')"
+                .to_owned(),
+            format!(
+                "UPDATE jobs SET phase = '{phase}', recorded_digest = result_digest,
+                   result_digest = NULL {why}
+                 WHERE phase = 'done'"
+            ),
+        ] {
+            self.write_raw(statement).await;
+        }
+    }
+
     async fn write_raw(&self, statement: String) {
         let statement = sqlx::AssertSqlSafe(statement);
         self.writer

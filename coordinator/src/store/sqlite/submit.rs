@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 use super::manage;
 use super::row::{self, parse, signed, to_json};
 use crate::clock::Micros;
-use crate::store::{NewJob, NewJobs, NewSweep, StoreError, Submitted};
+use crate::store::{NewJob, NewJobs, NewSweep, Revision, StoreError, Submitted};
 
 /// Jobs per statement.
 const CHUNK: usize = 512;
@@ -50,6 +50,22 @@ pub(super) async fn submit(
         jobs_new,
         jobs_done: row::unsigned("count", jobs_done)?,
     })
+}
+
+/// The same of a sweep that goes on by itself.
+pub(super) async fn extend(
+    conn: &mut SqliteConnection,
+    sweep: NewSweep,
+    read_at: Revision,
+    jobs: NewJobs,
+    now: Micros,
+) -> Result<Submitted, StoreError> {
+    let known = row::unmoved(conn, &sweep.name, read_at).await?;
+    // A submission would bring it back.
+    if row::is_cancelled(conn, known.id).await? {
+        return Err(StoreError::SweepCancelled(known.name));
+    }
+    submit(conn, sweep, jobs, now).await
 }
 
 /// Adds jobs to a sweep's list, from this ordinal on; says how many were not known.

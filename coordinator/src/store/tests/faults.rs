@@ -31,6 +31,23 @@ async fn a_store_of_a_newer_program_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_result_that_an_older_program_hid_behind_a_new_training_is_there_again() {
+    for phase in ["failed", "cancelled"] {
+        let mut world = World::new().await;
+        for line in ["submit s: a b", "acquire w1 1", "complete a@1"] {
+            world.run(line).await.expect(line);
+        }
+        world.store.plant_ended_redo(phase).await;
+        let hidden = world.run("status s").await.expect("status");
+        assert_eq!(hidden, format!("pending=1 {phase}=1 left=100"));
+        world.reopen().await;
+        let status = world.run("status s").await.expect("status");
+        assert_eq!(status, "pending=1 done=1 left=100");
+        assert_eq!(world.run("complete a@1").await.expect("known"), "same");
+    }
+}
+
+#[tokio::test]
 async fn a_full_disk_is_named_and_takes_nothing_with_it() {
     let mut world = World::new().await;
     for line in ["submit s: a", "acquire w1 1"] {

@@ -45,6 +45,7 @@ async fn test_splits_are_sealed_until_a_selection_is_on_record() {
     assert_eq!(before.runs.len(), 2);
     assert_eq!(before.runs[0].ordinal, 0);
     assert_eq!(before.yaml, "name: s # 2 jobs");
+    world.run("fail b@1 invalid").await.expect("failed");
 
     let now = world.now();
     let read_at = world.revision("s").await;
@@ -74,7 +75,7 @@ async fn test_splits_are_sealed_until_a_selection_is_on_record() {
     };
     assert_eq!(back.digest(), result(key, 0.0).digest());
     let outcomes: Vec<_> = after.attempts.iter().map(|a| a.outcome.as_str()).collect();
-    assert_eq!(outcomes, ["done", "running"]);
+    assert_eq!(outcomes, ["done", "invalid"]);
     assert_eq!(after.attempts[0].worker, "w1");
 }
 
@@ -84,13 +85,6 @@ async fn a_sweep_that_goes_on_is_sealed_again() {
     for line in ["submit s: a", "acquire w1 1", "complete a@1"] {
         world.run(line).await.expect(line);
     }
-    let open = async |world: &World| {
-        let results = world.store.results("s").await.expect("results");
-        let tests = results.runs.iter().flat_map(|run| &run.metrics);
-        let seen = tests.filter(|m| m.is_test()).count();
-        assert_eq!(seen > 0, results.selection().is_some());
-        seen > 0
-    };
     for (line, mean, version) in [
         ("submit s: a", 0.1, 1),
         ("submit s: a b", 0.1, 1),
@@ -99,16 +93,134 @@ async fn a_sweep_that_goes_on_is_sealed_again() {
     ] {
         world.run(line).await.expect(line);
         assert!(
-            !open(&world).await,
+            !opened(&world, "s").await,
             "{line}: of all records none is current"
         );
+        if line == "submit s: a b" {
+            for line in ["acquire w1 1", "complete b@1"] {
+                world.run(line).await.expect(line);
+            }
+        }
         let (now, read_at) = (world.now(), world.revision("s").await);
         let recorded = (world.store)
             .record_selection("s", read_at, selection(mean), now)
             .await;
         assert_eq!(recorded.expect("recorded").version, version);
-        assert!(open(&world).await, "{line}");
+        assert!(opened(&world, "s").await, "{line}");
     }
+}
+
+/// Whether tests are seen, after a look at whether the header says the same.
+async fn opened(world: &World, sweep: &str) -> bool {
+    let results = world.store.results(sweep).await.expect("results");
+    let tests = results.runs.iter().flat_map(|run| &run.metrics);
+    let seen = tests.filter(|m| m.is_test()).count() > 0;
+    assert_eq!(seen, results.selection().is_some());
+    seen
+}
+
+async fn select(world: &World, sweep: &str) {
+    let (now, read_at) = (world.now(), world.revision(sweep).await);
+    let recorded = (world.store)
+        .record_selection(sweep, read_at, selection(0.1), now)
+        .await;
+    recorded.expect("recorded");
+}
+
+#[tokio::test]
+async fn a_run_that_another_sweep_brings_back_seals_every_sweep_that_lists_it() {
+    for (end, bring_back) in [
+        ("cancel s", "submit other: b c"),
+        ("fail b@1 invalid", "retry other"),
+    ] {
+        let mut world = World::new().await;
+        for line in ["submit s: a b", "acquire w1 2", "complete a@1", end] {
+            world.run(line).await.expect(line);
+        }
+        if bring_back == "retry other" {
+            world.run("submit other: b c").await.expect("submitted");
+        }
+        select(&world, "s").await;
+        assert!(opened(&world, "s").await);
+        let read_at = world.revision("s").await;
+
+        world.run(bring_back).await.expect(bring_back);
+        assert!(!opened(&world, "s").await, "{bring_back}");
+        let now = world.now();
+        let old = (world.store)
+            .record_selection("s", read_at, selection(0.1), now)
+            .await;
+        let moved = matches!(&old, Err(StoreError::SweepMoved(name)) if name == "s");
+        assert!(moved, "{bring_back}: {old:?}");
+        // It has settled, and what was chosen without it is still not current.
+        for line in ["acquire w1 1", "complete b@2"] {
+            world.run(line).await.expect(line);
+        }
+        assert!(!opened(&world, "s").await, "{bring_back}");
+        select(&world, "s").await;
+        assert!(opened(&world, "s").await);
+    }
+}
+
+#[tokio::test]
+async fn a_question_that_another_sweep_asks_again_seals_nothing() {
+    let mut world = World::new().await;
+    for line in [
+        "study s: a",
+        "study other: a",
+        "acquire w1 1",
+        "complete a@1",
+        "ask s: q<a",
+        "ask other: q<a",
+        "acquire w1 1",
+        "fail q@1 invalid",
+    ] {
+        world.run(line).await.expect(line);
+    }
+    select(&world, "s").await;
+    assert_eq!(world.run("retry other").await.expect("retried"), "1");
+    assert!(opened(&world, "s").await);
+    // Its list is the same: only other's is due once more.
+    for line in ["acquire w1 1", "complete q@2"] {
+        world.run(line).await.expect(line);
+    }
+    assert_eq!(world.run("due").await.expect("asked"), "other");
+}
+
+#[tokio::test]
+async fn no_selection_is_current_while_a_run_goes_on() {
+    let mut world = World::new().await;
+    for line in ["submit s: a b", "acquire w1 1", "complete a@1"] {
+        world.run(line).await.expect(line);
+    }
+    select(&world, "s").await;
+    assert!(!opened(&world, "s").await, "b has not ended");
+    for line in ["acquire w1 1", "complete b@1"] {
+        world.run(line).await.expect(line);
+    }
+    assert!(opened(&world, "s").await);
+}
+
+/// The header and every page are of one moment, whatever comes between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_are_of_one_moment() {
+    let mut world = World::new().await;
+    for line in ["submit s: a", "acquire w1 1", "complete a@1"] {
+        world.run(line).await.expect(line);
+    }
+    let (writing, now) = (world.open().await, world.now());
+    let turns = tokio::spawn(async move {
+        for _ in 0..100 {
+            writing.retry("s", now).await.expect("sealed");
+            let read_at = writing.revision("s").await.expect("is there");
+            let opened = writing.record_selection("s", read_at, selection(0.1), now);
+            opened.await.expect("opened");
+        }
+    });
+    while !turns.is_finished() {
+        opened(&world, "s").await;
+    }
+    turns.await.expect("no panic");
 }
 
 #[tokio::test]
@@ -126,6 +238,7 @@ async fn what_follows_from_old_results_is_refused() {
                 .map(drop),
             (store.list_inspections("s", read_at, 1, vec![], now).await).map(drop),
             (store.retain_weights("s", read_at, BTreeSet::new()).await).map(drop),
+            extend(&world, read_at).await.map(drop),
         ];
         for refused in refused {
             let moved = matches!(&refused, Err(StoreError::SweepMoved(name)) if name == "s");
@@ -160,6 +273,37 @@ async fn a_selection_gets_a_new_version_only_if_it_says_something_new() {
         .map(|s| s.choices[0].mean)
         .collect();
     assert_eq!(means, [0.1, 0.2, 0.1]);
+}
+
+/// Gives the sweep s the jobs a and b.
+async fn extend(world: &World, read_at: Revision) -> Result<Submitted, StoreError> {
+    let sweep = NewSweep {
+        name: "s".into(),
+        yaml: "name: s # it has grown".into(),
+        files: BTreeMap::new(),
+        inspects: false,
+    };
+    let jobs = Box::new([job("a", &[]), job("b", &[])].into_iter());
+    let now = world.now();
+    world.store.extend_sweep(sweep, read_at, jobs, now).await
+}
+
+#[tokio::test]
+async fn a_sweep_goes_on_by_itself_unless_a_person_has_ended_it() {
+    let mut world = World::new().await;
+    for line in ["submit s: a", "acquire w1 1", "complete a@1", "cancel s"] {
+        world.run(line).await.expect(line);
+    }
+    let refused = extend(&world, world.revision("s").await).await;
+    let ended = matches!(&refused, Err(StoreError::SweepCancelled(name)) if name == "s");
+    assert!(ended, "{refused:?}");
+    assert_eq!(world.run("status s").await.expect("status"), "done=1");
+    assert!(world.store.is_cancelled("s").await.expect("asked"));
+
+    world.run("retry s").await.expect("retried");
+    assert!(!world.store.is_cancelled("s").await.expect("asked"));
+    let extended = extend(&world, world.revision("s").await).await;
+    assert_eq!(extended.expect("extended").jobs_new, 1);
 }
 
 /// Finishes a job with weights and a curve; answers their digests.
