@@ -105,8 +105,8 @@ impl Ceilings {
                 " Grey, dashed: noise ceiling over seeds ({}) of the arm whose networks are \
                  compared, after Nili et al. 2014: mean Spearman correlation of each seed's \
                  dissimilarities with the mean of the ranks of all seeds (upper edge) and of the \
-                 other seeds (lower edge). No model of these networks can lie above it; what lies \
-                 in it differs from them by no more than their seeds differ.",
+                 other seeds (lower edge). No one model's mean over seeds can lie above it; what \
+                 lies in it differs from these networks by no more than their seeds differ.",
                 n_words(self.n.iter().copied())
             ));
         }
