@@ -19,7 +19,7 @@ use crate::clock::Micros;
 use crate::results::SweepResults;
 use crate::rpc::RpcError;
 use crate::settle::SettleError;
-use crate::store::{Counts, Store, Submitted};
+use crate::store::{Counts, Store, Submitted, SweepStatus};
 use crate::submission::{self, Submission};
 use crate::sweep::{self, Sweep, Until};
 
@@ -131,65 +131,74 @@ impl Growth {
         self.sweeps.lock().await.keys().copied().collect()
     }
 
-    /// Looks at a sweep whose runs have all settled, and adds a block of seeds if
-    /// it needs one. `true` if it did. The lock is held throughout: two callers at
-    /// once must not add two blocks.
+    /// Where a sweep stands, with how far it has grown; none for one that does not
+    /// grow. If its runs have all settled, it is looked at before, and a block of
+    /// seeds is added if it needs one: nobody sees it at rest between.
+    ///
+    /// The lock is held throughout: two callers at once must not add two blocks, and
+    /// the jobs that are told of are those of the seeds that are told of.
     ///
     /// # Errors
-    /// If the sweep can't be read or the jobs can't be stored; it may be called
-    /// again.
-    pub async fn advance(
+    /// If there is no such sweep, it can't be read, or the jobs can't be stored; it
+    /// may be called again.
+    pub async fn status(
         &self,
         store: &Arc<dyn Store>,
         artifacts: &Artifacts,
-        id: SweepId,
+        sweep: &str,
         now: Micros,
-    ) -> Result<bool, RpcError> {
+    ) -> Result<(SweepStatus, Option<v1::Replication>), RpcError> {
         let mut sweeps = self.sweeps.lock().await;
-        let Some(known) = sweeps.get_mut(&id) else {
-            return Ok(false);
-        };
-        let counts = store.status(&id.to_string()).await?.counts;
-        if counts.unsettled() > 0 || counts == known.counts {
-            return Ok(false);
+        let mut status = store.status(sweep).await?;
+        let id = status.id;
+        if let Some(known) = sweeps.get_mut(&id) {
+            if advance(known, store, artifacts, &status, now).await? {
+                status = store.status(&id.to_string()).await?;
+            }
+            return Ok((status, Some(known.state.clone())));
         }
-        let Some((sweep, submission)) = ruled(&**store, &id.to_string()).await? else {
-            return Ok(false);
+        drop(sweeps);
+        // One that was not noted (nobody serves, the state folder is only read).
+        let replication = match ruled(&**store, &id.to_string()).await? {
+            Some((sweep, _)) => {
+                let results = store.results(&id.to_string()).await?;
+                replication(&sweep, &results, None)
+            }
+            None => None,
         };
-        let results = store.results(&id.to_string()).await?;
-        let next = next_size(&results, &sweep.compare);
-        known.state = replication(&sweep, &results, next).unwrap_or_default();
-        if let Some(size) = next {
-            submission::submit_with(store, artifacts, submission, Some(size), now).await?;
-            tracing::info!(
-                sweep = results.name,
-                seeds = size,
-                "the interval is too wide: seeds are added"
-            );
-        }
-        known.counts = counts;
-        Ok(next.is_some())
+        Ok((status, replication))
     }
+}
 
-    /// Where a sweep stands; none for one that does not grow. One that was not
-    /// noted (nobody serves, the state folder is only read) is looked at.
-    ///
-    /// # Errors
-    /// If the sweep can't be read.
-    pub async fn state(
-        &self,
-        store: &dyn Store,
-        id: SweepId,
-    ) -> Result<Option<v1::Replication>, RpcError> {
-        if let Some(known) = self.sweeps.lock().await.get(&id) {
-            return Ok(Some(known.state.clone()));
-        }
-        let Some((sweep, _)) = ruled(store, &id.to_string()).await? else {
-            return Ok(None);
-        };
-        let results = store.results(&id.to_string()).await?;
-        Ok(replication(&sweep, &results, None))
+/// Looks at a sweep whose runs have all settled, and adds a block of seeds if it
+/// needs one. `true` if it did.
+async fn advance(
+    known: &mut Known,
+    store: &Arc<dyn Store>,
+    artifacts: &Artifacts,
+    status: &SweepStatus,
+    now: Micros,
+) -> Result<bool, RpcError> {
+    let (id, counts) = (status.id.to_string(), status.counts);
+    if counts.unsettled() > 0 || counts == known.counts {
+        return Ok(false);
     }
+    let Some((sweep, submission)) = ruled(&**store, &id).await? else {
+        return Ok(false);
+    };
+    let results = store.results(&id).await?;
+    let next = next_size(&results, &sweep.compare);
+    let state = replication(&sweep, &results, next).unwrap_or_default();
+    if let Some(size) = next {
+        submission::submit_with(store, artifacts, submission, Some(size), now).await?;
+        tracing::info!(
+            sweep = results.name,
+            seeds = size,
+            "the interval is too wide: seeds are added"
+        );
+    }
+    (known.counts, known.state) = (counts, state);
+    Ok(next.is_some())
 }
 
 /// The state of a sweep from its results; `next` is the size that it grows to.

@@ -240,7 +240,7 @@ async fn a_run_that_a_later_selection_chooses_is_trained_again_for_its_weights()
     assert_eq!(kept(&last), expect);
     assert_eq!(world.phases().await, (0, 0, 1 + 16 + 8, 0));
     assert!(last.inspections.iter().all(|i| i.phase == JobPhase::Done));
-    let metrics = |results: &SweepResults| -> Vec<Vec<Metric>> {
+    let metrics = |results: &SweepResults| -> Vec<Vec<Measured>> {
         results.runs.iter().map(|run| run.metrics.clone()).collect()
     };
     assert_eq!(metrics(&last), metrics(&second), "one result each");
@@ -302,7 +302,7 @@ async fn another_result_of_a_run_that_is_done_again_is_kept_aside() {
     let why = &status.failed[0].message;
     assert!(why.contains("gave another result"), "{why}");
     let after = world.settle().await;
-    let metrics = |results: &SweepResults| -> Vec<Vec<Metric>> {
+    let metrics = |results: &SweepResults| -> Vec<Vec<Measured>> {
         results.runs.iter().map(|run| run.metrics.clone()).collect()
     };
     assert_eq!(metrics(&after), metrics(&before));

@@ -23,7 +23,7 @@ use seedbed_proto::{BlobDigest, JobKey, LeaseToken, SweepId, WorkerId};
 use tokio::sync::watch;
 
 use crate::clock::Micros;
-use crate::results::{Run, Selection, SweepResults};
+use crate::results::{Quantities, Run, Selection, SweepResults};
 use crate::submission::Submission;
 
 pub use error::StoreError;
@@ -31,6 +31,9 @@ pub use types::*;
 
 /// Jobs of a sweep, made while they are stored.
 pub type NewJobs = Box<dyn Iterator<Item = NewJob> + Send>;
+
+/// Runs that are read at a time.
+const PAGE: u32 = 256;
 
 /// The coordinator's memory.
 #[async_trait]
@@ -165,28 +168,46 @@ pub trait Store: Send + Sync {
     /// Up to `limit` runs of a sweep whose ordinal is at least `from`, in order.
     /// A run whose result is on record is done, whether or not it is done again for
     /// its weights. Metrics of test splits are left out while no selection is current.
-    async fn runs(&self, sweep: &str, from: u64, limit: u32) -> Result<Vec<Run>, StoreError>;
+    /// What they measured is shared with runs that were read with `known` before.
+    async fn runs(
+        &self,
+        sweep: &str,
+        from: u64,
+        limit: u32,
+        known: &mut Quantities,
+    ) -> Result<Vec<Run>, StoreError>;
 
     /// The same of its inspect jobs.
-    async fn inspections(&self, sweep: &str, from: u64, limit: u32)
-    -> Result<Vec<Run>, StoreError>;
+    async fn inspections(
+        &self,
+        sweep: &str,
+        from: u64,
+        limit: u32,
+        known: &mut Quantities,
+    ) -> Result<Vec<Run>, StoreError>;
 
     /// A sweep with all its runs and inspections.
     async fn results(&self, sweep: &str) -> Result<SweepResults, StoreError> {
-        const PAGE: u32 = 256;
+        self.results_by(sweep, PAGE).await
+    }
+
+    /// The same value, read so many runs at a time: only these are in memory as the
+    /// database holds them.
+    async fn results_by(&self, sweep: &str, page: u32) -> Result<SweepResults, StoreError> {
         let mut results = self.results_header(sweep).await?;
+        let mut known = Quantities::default();
         let mut from = 0;
         loop {
-            let page = self.runs(sweep, from, PAGE).await?;
-            let Some(last) = page.last() else { break };
+            let runs = self.runs(sweep, from, page, &mut known).await?;
+            let Some(last) = runs.last() else { break };
             from = last.ordinal + 1;
-            results.runs.extend(page);
+            results.runs.extend(runs);
         }
         loop {
-            let page = self.inspections(sweep, from, PAGE).await?;
-            let Some(last) = page.last() else { break };
+            let runs = self.inspections(sweep, from, page, &mut known).await?;
+            let Some(last) = runs.last() else { break };
             from = last.ordinal + 1;
-            results.inspections.extend(page);
+            results.inspections.extend(runs);
         }
         Ok(results)
     }
