@@ -19,7 +19,7 @@ use crate::clock::Micros;
 use crate::results::SweepResults;
 use crate::rpc::RpcError;
 use crate::settle::SettleError;
-use crate::store::{Counts, Store, StoreError, Submitted};
+use crate::store::{Counts, Store, StoreError, Submitted, SweepStatus};
 use crate::submission::{self, Submission};
 use crate::sweep::{self, Sweep, Until};
 
@@ -158,73 +158,72 @@ impl Growth {
         self.sweeps.lock().await.keys().copied().collect()
     }
 
-    /// Looks at a sweep whose runs have all settled, and adds a block of seeds if
-    /// it needs one and was not cancelled. `true` if it did. The lock is held throughout: two callers at
-    /// once must not add two blocks.
+    /// Where a sweep stands, with how far it has grown; none for one that does not
+    /// grow. If its runs have all settled, it is looked at before, and a block of
+    /// seeds is added if it needs one and was not cancelled: nobody sees it at rest
+    /// between.
+    ///
+    /// The lock is held throughout: two callers at once must not add two blocks, and
+    /// the jobs that are told of are those of the seeds that are told of.
     ///
     /// # Errors
-    /// If the sweep can't be read or the jobs can't be stored; it may be called
-    /// again.
-    pub async fn advance(
+    /// If there is no such sweep, it can't be read, or the jobs can't be stored; it
+    /// may be called again.
+    pub async fn status(
         &self,
         store: &Arc<dyn Store>,
         artifacts: &Artifacts,
-        id: SweepId,
+        sweep: &str,
         now: Micros,
-    ) -> Result<bool, RpcError> {
+    ) -> Result<(SweepStatus, Option<v1::Replication>), RpcError> {
         let mut sweeps = self.sweeps.lock().await;
-        let Some(known) = sweeps.get_mut(&id) else {
-            return Ok(false);
-        };
-        loop {
-            match look(known, store, artifacts, id, now).await {
-                // By another process: this one's submissions wait for the lock.
-                Err(RpcError::Store(StoreError::SweepMoved(_))) => {}
-                looked => return looked,
+        let id = store.sweep_id(sweep).await?;
+        let sweep = id.to_string();
+        if let Some(known) = sweeps.get_mut(&id) {
+            loop {
+                let status = store.status(&sweep).await?;
+                if status.counts.unsettled() > 0 || status.counts == known.counts {
+                    return Ok((status, Some(known.state.clone())));
+                }
+                match look(known, store, artifacts, id, now).await {
+                    // By another process: this one's submissions wait for the lock.
+                    Ok(()) | Err(RpcError::Store(StoreError::SweepMoved(_))) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
-    }
-
-    /// Where a sweep stands; none for one that does not grow. One that was not
-    /// noted (nobody serves, the state folder is only read) is looked at.
-    ///
-    /// # Errors
-    /// If the sweep can't be read.
-    pub async fn state(
-        &self,
-        store: &dyn Store,
-        id: SweepId,
-    ) -> Result<Option<v1::Replication>, RpcError> {
-        if let Some(known) = self.sweeps.lock().await.get(&id) {
-            return Ok(Some(known.state.clone()));
-        }
-        let Some((sweep, _)) = ruled(store, &id.to_string()).await? else {
-            return Ok(None);
+        drop(sweeps);
+        // One that was not noted (nobody serves, the state folder is only read).
+        let status = store.status(&sweep).await?;
+        let replication = match ruled(&**store, &sweep).await? {
+            Some((file, _)) => replication(&file, &store.results(&sweep).await?, None),
+            None => None,
         };
-        let results = store.results(&id.to_string()).await?;
-        Ok(replication(&sweep, &results, None))
+        Ok((status, replication))
     }
 }
 
-/// One look at a sweep; `true` if it has grown by it. Whoever ended the sweep does not
-/// want it to go on by itself, though another sweep has brought its runs to their end.
+/// One look at a sweep: seeds are added if it needs them. Whoever ended the sweep does
+/// not want it to go on by itself, though another sweep has brought its runs to their
+/// end.
 async fn look(
     known: &mut Known,
     store: &Arc<dyn Store>,
     artifacts: &Artifacts,
     id: SweepId,
     now: Micros,
-) -> Result<bool, RpcError> {
+) -> Result<(), RpcError> {
     let sweep_id = id.to_string();
     // Before all that the block follows from: it is refused if a cancellation or
     // another text comes between.
     let read_at = store.revision(&sweep_id).await?;
     let counts = store.status(&sweep_id).await?.counts;
-    if counts.unsettled() > 0 || counts == known.counts {
-        return Ok(false);
+    if counts.unsettled() > 0 {
+        return Ok(());
     }
     let Some((sweep, submission)) = ruled(&**store, &sweep_id).await? else {
-        return Ok(false);
+        known.counts = counts;
+        return Ok(());
     };
     let cancelled = store.is_cancelled(&sweep_id).await?;
     let results = store.results(&sweep_id).await?;
@@ -239,7 +238,7 @@ async fn look(
     }
     known.state = replication(&sweep, &results, next).unwrap_or_default();
     known.counts = counts;
-    Ok(next.is_some())
+    Ok(())
 }
 
 /// The state of a sweep from its results; `next` is the size that it grows to.

@@ -3,16 +3,20 @@
 //! It is read from the store, or from a running coordinator over gRPC, and it is
 //! the same value either way.
 
+mod measured;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use seedbed_proto::job::Moment;
-use seedbed_proto::result::{Artifact, FailureReason, JobPhase, Metric, Note, Provenance};
+use seedbed_proto::result::{Artifact, FailureReason, JobPhase, Note, Provenance};
 use seedbed_proto::{JobKey, SweepId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::inspection::{AT, QUESTION, STEP};
+
+pub use measured::{Measured, Quantities, Quantity};
 
 /// A point of a sweep: axis → value. `seed`, `init`, `frozen` and
 /// `learning_rate` are always there; other axes stand under their path in the
@@ -97,11 +101,11 @@ impl SweepResults {
 
 /// What was found inside networks, by the run that they are of.
 #[derive(Debug, Default)]
-pub struct Found<'a>(BTreeMap<String, Vec<(Moment, &'a [Metric])>>);
+pub struct Found<'a>(BTreeMap<String, Vec<(Moment, &'a [Measured])>>);
 
 impl<'a> Found<'a> {
     /// Of one run: the answers, in the order of the sweep.
-    pub fn of(&self, run: &Run) -> &[(Moment, &'a [Metric])] {
+    pub fn of(&self, run: &Run) -> &[(Moment, &'a [Measured])] {
         if self.0.is_empty() {
             return &[];
         }
@@ -124,7 +128,7 @@ pub struct Run {
     /// Why it failed, if it did.
     pub failure: Option<(FailureReason, String)>,
     /// Its metrics, if it is done.
-    pub metrics: Vec<Metric>,
+    pub metrics: Vec<Measured>,
     /// Its stored files.
     pub artifacts: Vec<Artifact>,
     /// What its result does not hold, and why.

@@ -25,7 +25,7 @@ use crate::growth::Growth;
 use crate::results::SweepResults;
 use crate::rpc::{RpcError, convert};
 use crate::settle::settle;
-use crate::store::{BlobInfo, Lease, NewWorker, Progress, Recorded, Store};
+use crate::store::{BlobInfo, Lease, NewWorker, Progress, Recorded, Store, SweepStatus};
 use crate::submission::Submission;
 
 /// Longest poll for work; a client that wants longer asks again.
@@ -341,23 +341,18 @@ impl Coordinator {
     pub async fn status(&self, sweep: &str) -> Result<v1::SweepStatus, RpcError> {
         self.ask_questions(Some(sweep)).await?;
         let workers = self.live_workers().await?;
-        let mut status = self.store.status(sweep).await?;
-        // Before anybody sees it as settled.
-        if status.counts.unsettled() == 0 && self.grow(status.id).await? {
-            status = self.store.status(sweep).await?;
-        }
-        let replication = self.growth.state(&*self.store, status.id).await?;
+        let (status, replication) = self.grown(sweep).await?;
         Ok(v1::SweepStatus {
             replication,
             ..convert::status(status, workers)
         })
     }
 
-    /// Adds a block of seeds to a sweep that has settled and needs one.
-    async fn grow(&self, sweep: SweepId) -> Result<bool, RpcError> {
+    /// Where a sweep stands, a block of seeds added if it has settled and needs one.
+    async fn grown(&self, sweep: &str) -> Result<(SweepStatus, Option<v1::Replication>), RpcError> {
         let now = self.now();
         self.growth
-            .advance(&self.store, &self.artifacts, sweep, now)
+            .status(&self.store, &self.artifacts, sweep, now)
             .await
     }
 
@@ -479,7 +474,7 @@ impl Coordinator {
     /// where they stand.
     pub(crate) async fn grow_all(&self) {
         for sweep in self.growth.all().await {
-            if let Err(error) = self.grow(sweep).await {
+            if let Err(error) = self.grown(&sweep.to_string()).await {
                 tracing::error!(%sweep, %error, "seeds could not be added");
             }
         }

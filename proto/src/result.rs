@@ -42,8 +42,14 @@ impl Metric {
 
     /// Whether it reads a test split, and so is sealed until a selection exists.
     pub fn is_test(&self) -> bool {
-        self.split.starts_with("test")
+        is_test(&self.split)
     }
+}
+
+/// Whether a split is a test, and so what is measured on it sealed until a selection
+/// exists.
+pub fn is_test(split: &str) -> bool {
+    split.starts_with("test")
 }
 
 /// JSON has no NaN; it stands there as `null`. Infinities are refused before a

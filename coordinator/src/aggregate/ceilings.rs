@@ -17,14 +17,14 @@
 use std::collections::BTreeMap;
 
 use seedbed_proto::job::{Moment, Question};
-use seedbed_proto::result::{Artifact, JobPhase, Metric};
+use seedbed_proto::result::{Artifact, JobPhase};
 use serde_json::{Value, json};
 
 use super::cells::key;
 use super::stats::{self, Ceiling, NoCeiling};
 use super::{Analysis, Cell};
 use crate::inspection::{AT, QUESTION, SPLIT, subject};
-use crate::results::{Point, Run, SweepResults};
+use crate::results::{Measured, Point, Run, SweepResults};
 
 /// The file of an inspect job's maps, as its worker names it.
 pub const ARRAYS: &str = "arrays.safetensors";
@@ -142,7 +142,7 @@ fn arrays(run: &Run) -> Option<&Artifact> {
 
 /// Depths and slots, in the order in which the worker tells of them, which is that of
 /// its arrays.
-fn places(metrics: &[Metric]) -> (Vec<u32>, Vec<&str>) {
+fn places(metrics: &[Measured]) -> (Vec<u32>, Vec<&str>) {
     let (mut layers, mut slots) = (vec![], vec![]);
     for m in metrics.iter().filter(|m| m.name.starts_with("rsa.")) {
         if let (Some(layer), Some(slot)) = (m.layer, m.slot.as_deref()) {

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use seedbed_proto::job::Moment;
-use seedbed_proto::result::{FailureReason, JobPhase, Metric};
+use seedbed_proto::result::{FailureReason, JobPhase};
 use serde_json::Value;
 
 use super::stats::{BOOTSTRAP_FROM, Estimate, Proportion, estimate, wilson};
 use super::table::{Source, columns};
-use crate::results::{Found, Point, Run, Selection, label};
+use crate::results::{Found, Measured, Point, Run, Selection, label};
 use crate::sweep::Compare;
 
 /// Which number: a metric of a split, of a part of the network or the prompt
@@ -328,7 +328,7 @@ fn summaries(
     point: &Point,
     sealed: bool,
 ) -> BTreeMap<MetricId, Summary> {
-    let keep = |m: &Metric| !(m.name.starts_with("floor.") || (sealed && m.is_test()));
+    let keep = |m: &Measured| !(m.name.starts_with("floor.") || (sealed && m.is_test()));
     let all: Vec<_> = done
         .iter()
         .map(|(seed, run)| (*seed, sources(run, found)))

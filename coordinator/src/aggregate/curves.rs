@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use seedbed_proto::job::Moment;
-use seedbed_proto::result::Metric;
 use serde_json::Value;
 
 use super::cells::{Cell, MetricId, key, stream};
@@ -108,7 +107,7 @@ pub(super) fn build(
             .map(|(seed, run)| (seed, sources(run, found)))
             .collect();
         let columns = columns(&runs, |m| {
-            !m.is_test() && is_whole(m) && !m.name.starts_with("floor.")
+            !m.is_test() && m.is_whole() && !m.name.starts_with("floor.")
         });
         let place = key(&cell.point);
         for steps in columns.chunk_by(|a, b| a.same_metric(b)) {
@@ -238,7 +237,7 @@ pub(super) fn first_above(run: &Run, split: &str, threshold: f64) -> Option<Step
 fn evaluations<'a>(run: &'a Run, split: &'a str) -> impl Iterator<Item = (u64, f64)> + 'a {
     run.metrics
         .iter()
-        .filter(move |m| m.split == split && m.name == "accuracy" && is_whole(m))
+        .filter(move |m| m.split == split && m.name == "accuracy" && m.is_whole())
         .map(|m| (m.step, m.value))
 }
 
@@ -261,9 +260,4 @@ fn median(seeds: &[Steps]) -> Option<(Steps, Ends)> {
     let curve = kaplan_meier(&durations);
     let median = curve.median().map_or(Steps::Beyond(last), Steps::At);
     Some((median, curve.median_interval()))
-}
-
-/// Whether a metric is of a split as a whole.
-pub(super) fn is_whole(m: &Metric) -> bool {
-    m.layer.is_none() && m.head.is_none() && m.slot.is_none()
 }

@@ -1,12 +1,12 @@
 //! Made-up results for tests: logistic learning curves, different in each seed,
 //! the same on every machine.
 
-use seedbed_proto::result::{Artifact, FailureReason, JobPhase, Metric, Provenance};
+use seedbed_proto::result::{Artifact, FailureReason, JobPhase, Provenance};
 use seedbed_proto::seed::{Purpose, derive_seed};
 use seedbed_proto::{BlobDigest, JobKey};
 use serde_json::{Value, json};
 
-use crate::results::{Attempt, Point, Run, SweepResults};
+use crate::results::{Attempt, Measured, Point, Run, SweepResults};
 
 /// The shape of a made-up sweep.
 pub(crate) struct Fixture {
@@ -111,7 +111,7 @@ fn done(ordinal: u64, point: Point) -> Run {
     }
 }
 
-fn metrics(point: &Point) -> Vec<Metric> {
+fn metrics(point: &Point) -> Vec<Measured> {
     const LAST: u64 = 300;
     let text = serde_json::to_string(point).unwrap();
     // A number in 0..1 that belongs to the run.
@@ -144,7 +144,7 @@ fn metrics(point: &Point) -> Vec<Metric> {
             ("incongruent_accuracy", incongruent),
             ("nll", 0.7 - 0.62 * learnt + wobble),
         ] {
-            metrics.push(Metric::of(split, step, name, value));
+            metrics.push(Measured::of(split, step, name, value));
         }
     };
     for step in (0..=LAST).step_by(30) {
@@ -162,7 +162,7 @@ fn metrics(point: &Point) -> Vec<Metric> {
                 ("accuracy", accuracy),
                 ("incongruent_accuracy", incongruent),
             ] {
-                metrics.push(Metric::of(
+                metrics.push(Measured::of(
                     split,
                     step,
                     &format!("floor.{shortcut}.{metric}"),

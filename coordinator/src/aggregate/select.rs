@@ -164,7 +164,7 @@ pub(super) fn final_value(run: &Run, split: &str, name: &str) -> Option<f64> {
     run.metrics
         .iter()
         .filter(|m| !m.is_test() && m.split == split && m.name == name)
-        .filter(|m| m.layer.is_none() && m.head.is_none() && m.slot.is_none())
+        .filter(|m| m.is_whole())
         .max_by_key(|m| m.step)
         .map(|m| m.value)
         .filter(|v| !v.is_nan())

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use seedbed_proto::job::Moment;
-use seedbed_proto::result::Metric;
 
 use super::cells::MetricId;
+use crate::results::Measured;
 
 /// Metrics of one run: its own, and those of its weights at a moment.
-pub(super) type Source<'a> = (Option<Moment>, &'a [Metric]);
+pub(super) type Source<'a> = (Option<Moment>, &'a [Measured]);
 
 /// Which number, borrowed from a run: in the order of [`MetricId`], then the step;
 /// 0 where weights are named, because the same kind of weights stands at another
@@ -64,7 +64,7 @@ impl Column<'_> {
 /// metrics that is most of the time.
 pub(super) fn columns<'a>(
     runs: &[(u64, Vec<Source<'a>>)],
-    keep: impl Fn(&Metric) -> bool,
+    keep: impl Fn(&Measured) -> bool,
 ) -> Vec<Column<'a>> {
     let mut columns: Vec<Column<'a>> = Vec::new();
     let mut index: BTreeMap<Key<'a>, usize> = BTreeMap::new();

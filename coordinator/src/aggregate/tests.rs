@@ -2,12 +2,12 @@
 
 mod fairness;
 
-use seedbed_proto::result::{FailureReason, JobPhase, Metric};
+use seedbed_proto::result::{FailureReason, JobPhase};
 use serde_json::json;
 
 use super::fixture::{Fixture, fail, run_of, unseal};
 use super::{Analysis, Family, MetricId, Steps, analyse, select};
-use crate::results::SweepResults;
+use crate::results::{Measured, SweepResults};
 use crate::sweep::Compare;
 
 fn analysed(results: &SweepResults) -> Analysis {
@@ -287,7 +287,8 @@ fn steps_to_a_threshold_are_censored_at_the_last_evaluation() {
             } else {
                 0.5
             };
-            run.metrics.push(Metric::of("val", step, "accuracy", value));
+            run.metrics
+                .push(Measured::of("val", step, "accuracy", value));
         }
     }
     let a = analysed(&results);

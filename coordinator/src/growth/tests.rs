@@ -133,8 +133,9 @@ impl World {
 
     /// Whether a look adds seeds.
     async fn grows(&self, id: SweepId) -> bool {
-        let grown = (self.growth).advance(&self.store, &self.artifacts, id, NOW);
-        grown.await.expect("readable")
+        let before = self.store.status(&id.to_string()).await.expect("status");
+        let after = self.status(id).await.0;
+        after.counts.total() > before.counts.total()
     }
 
     async fn cancel(&self, sweep: &str) -> u64 {
@@ -142,12 +143,18 @@ impl World {
         ended.expect("cancelled")
     }
 
+    /// Where a sweep stands, after a look.
+    async fn status(&self, id: SweepId) -> (SweepStatus, Option<v1::Replication>) {
+        let (growth, sweep) = (&self.growth, id.to_string());
+        let status = growth.status(&self.store, &self.artifacts, &sweep, NOW);
+        status.await.expect("readable")
+    }
+
     /// Seeds of the rule's state, jobs done, jobs in all.
     async fn standing(&self, id: SweepId) -> (u64, u64, u64) {
-        let state = self.growth.state(&*self.store, id).await;
-        let seeds = state.expect("readable").expect("it grows").seeds;
-        let counts = self.store.status(&id.to_string()).await.expect("status");
-        (seeds, counts.counts.done, counts.counts.total())
+        let (status, state) = self.status(id).await;
+        let seeds = state.expect("it grows").seeds;
+        (seeds, status.counts.done, status.counts.total())
     }
 
     /// Whether its selection is current, and with it the tests open.

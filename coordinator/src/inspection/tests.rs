@@ -1,11 +1,10 @@
 //! From made-up results to jobs: which networks, which pairs, in which order.
 
 use seedbed_proto::job::{Base, Moment};
-use seedbed_proto::result::Metric;
 
 use super::*;
 use crate::aggregate;
-use crate::results::SweepResults;
+use crate::results::{Measured, SweepResults};
 use crate::sweep::{Files, Sweep};
 
 /// A sweep file's runs as if all were done, with the validation accuracy that
@@ -44,9 +43,9 @@ impl World {
                 phase: JobPhase::Done,
                 failure: None,
                 metrics: vec![
-                    Metric::of("val", 0, "accuracy", 0.5),
-                    Metric::of("val", 200, "accuracy", value),
-                    Metric::of("val", 200, "incongruent_accuracy", value),
+                    Measured::of("val", 0, "accuracy", 0.5),
+                    Measured::of("val", 200, "accuracy", value),
+                    Measured::of("val", 200, "incongruent_accuracy", value),
                 ],
                 artifacts: vec![],
                 notes: vec![],

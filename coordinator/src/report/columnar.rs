@@ -1,6 +1,7 @@
 //! The same tidy rows as Parquet.
 
 use std::io::Write;
+use std::iter::repeat_n;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
@@ -9,15 +10,14 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
-use seedbed_proto::result::Metric;
 
 use super::rows::{Axes, runs};
 use super::tidy::shown;
 use crate::aggregate::Analysis;
-use crate::results::{Run, SweepResults};
+use crate::results::{Measured, Run, SweepResults};
 
-/// Runs whose metrics make one batch: bounds the memory of a large sweep.
-const RUNS_PER_BATCH: usize = 64;
+/// Rows of one batch: what is in memory as columns while a file is written.
+const ROWS_PER_BATCH: usize = 16_384;
 
 /// `metrics.parquet`: the rows of `metrics.csv`.
 pub(super) fn metrics(
@@ -25,15 +25,7 @@ pub(super) fn metrics(
     a: &Analysis,
     to: impl Write + Send,
 ) -> Result<(), ParquetError> {
-    let axes = Axes::of(results, &a.compare);
-    let runs = runs(results);
-    let mut batches = runs
-        .chunks(RUNS_PER_BATCH)
-        .map(|c| metric_batch(c, &axes, a, &[]));
-    match batches.next() {
-        Some(first) => write(first?, batches, to),
-        None => write(metric_batch(&[], &axes, a, &[])?, std::iter::empty(), to),
-    }
+    metric_rows(&runs(results), results, a, &[], to)
 }
 
 /// `runs.parquet`: the rows of `runs.csv` but for the artifacts.
@@ -67,25 +59,44 @@ pub(super) fn runs_table(
 /// A further column: what each run has there.
 pub(super) type Extra = (&'static str, fn(&Run) -> String);
 
-/// The metrics of some runs, one a row; further columns stand after the axes.
-pub(super) fn metric_batch(
+/// A metric of a run.
+type Row<'a> = (&'a Run, &'a Measured);
+
+/// Writes the metrics of these runs, one a row; further columns stand after the axes.
+pub(super) fn metric_rows(
     runs: &[&Run],
-    axes: &Axes,
+    results: &SweepResults,
     a: &Analysis,
     extra: &[Extra],
-) -> Result<RecordBatch, ArrowError> {
-    let rows: Vec<(usize, &Metric)> = runs
+    to: impl Write + Send,
+) -> Result<(), ParquetError> {
+    let axes = Axes::of(results, &a.compare);
+    let mut rows = runs
         .iter()
-        .enumerate()
-        .flat_map(|(i, run)| run.metrics.iter().map(move |m| (i, m)))
-        .filter(|(_, m)| shown(m, a))
-        .collect();
-    // What belongs to a run is made once for it, and taken for each of its rows.
-    let text = |of: &dyn Fn(&Run) -> String| -> ArrayRef {
-        let of: Vec<String> = runs.iter().map(|run| of(run)).collect();
-        texts(rows.iter().map(|(i, _)| Some(&of[*i])))
+        .flat_map(|run| run.metrics.iter().map(move |m| (*run, m)))
+        .filter(|(_, m)| shown(m, a));
+    let mut next = || {
+        let rows: Vec<Row<'_>> = rows.by_ref().take(ROWS_PER_BATCH).collect();
+        metric_batch(&rows, &axes, extra)
     };
-    let points = || rows.iter().map(|(i, _)| &runs[*i].point);
+    // The first one says what the columns are, rows or not.
+    let first = next()?;
+    let rest = std::iter::from_fn(|| {
+        let batch = next();
+        let more = batch.as_ref().map_or(true, |batch| batch.num_rows() > 0);
+        more.then_some(batch)
+    });
+    write(first, rest, to)
+}
+
+fn metric_batch(rows: &[Row<'_>], axes: &Axes, extra: &[Extra]) -> Result<RecordBatch, ArrowError> {
+    // What belongs to a run is made once for it, and taken for each of its rows.
+    let by_run = || rows.chunk_by(|(a, _), (b, _)| std::ptr::eq(*a, *b));
+    let text = |of: &dyn Fn(&Run) -> String| -> ArrayRef {
+        let of: Vec<(String, usize)> = by_run().map(|r| (of(r[0].0), r.len())).collect();
+        texts(of.iter().flat_map(|(text, n)| repeat_n(Some(text), *n)))
+    };
+    let points = || rows.iter().map(|(run, _)| &run.point);
     let metrics = || rows.iter().map(|(_, m)| *m);
     let mut columns = vec![
         ("arm", text(&|r| axes.arm(&r.point))),
@@ -133,7 +144,7 @@ fn nullable(columns: Vec<(&str, ArrayRef)>) -> impl Iterator<Item = (&str, Array
     columns.into_iter().map(|(name, array)| (name, array, true))
 }
 
-pub(super) fn write(
+fn write(
     first: RecordBatch,
     rest: impl Iterator<Item = Result<RecordBatch, ArrowError>>,
     to: impl Write + Send,

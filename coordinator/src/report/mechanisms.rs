@@ -4,8 +4,6 @@
 
 use std::io::Write;
 
-use arrow_array::RecordBatch;
-use arrow_schema::ArrowError;
 use parquet::errors::ParquetError;
 
 use super::columnar;
@@ -17,9 +15,6 @@ use crate::aggregate::mechanism::{MapSimilarity, map_similarities};
 use crate::aggregate::{Analysis, MetricId};
 use crate::inspection::{AT, QUESTION, STEP};
 use crate::results::{Run, SweepResults, label};
-
-/// Inspections whose metrics make one batch.
-const RUNS_PER_BATCH: usize = 16;
 
 /// `mechanisms.csv`.
 pub(super) fn csv(results: &SweepResults, a: &Analysis, to: impl Write) -> csv::Result<()> {
@@ -61,21 +56,11 @@ pub(super) fn parquet(
     a: &Analysis,
     to: impl Write + Send,
 ) -> Result<(), ParquetError> {
-    let axes = Axes::of(results, &a.compare);
-    let runs = inspections(results);
-    let mut batches = runs.chunks(RUNS_PER_BATCH).map(|c| batch(c, &axes, a));
-    match batches.next() {
-        Some(first) => columnar::write(first?, batches, to),
-        None => columnar::write(batch(&[], &axes, a)?, std::iter::empty(), to),
-    }
-}
-
-fn batch(runs: &[&Run], axes: &Axes, a: &Analysis) -> Result<RecordBatch, ArrowError> {
     let extra: [columnar::Extra; 2] = [
         ("question", |run| text(run, QUESTION)),
         ("weights", |run| text(run, AT)),
     ];
-    columnar::metric_batch(runs, axes, a, &extra)
+    columnar::metric_rows(&inspections(results), results, a, &extra, to)
 }
 
 /// `inspections.csv`: every inspect job with its phase.

@@ -2,12 +2,10 @@
 
 use std::io::Write;
 
-use seedbed_proto::result::Metric;
-
 use super::rows::{Axes, runs};
 use crate::aggregate::stats::{BOOTSTRAP_FROM, Estimate};
 use crate::aggregate::{Analysis, Cell, Comparison, Curve, MetricId};
-use crate::results::{Point, SweepResults, label};
+use crate::results::{Measured, Point, SweepResults, label};
 
 /// `metrics.csv`: every metric of every run; tests only once they are unsealed.
 pub(super) fn metrics(results: &SweepResults, a: &Analysis, to: impl Write) -> csv::Result<()> {
@@ -156,7 +154,7 @@ pub(super) fn curves(results: &SweepResults, a: &Analysis, to: impl Write) -> cs
 }
 
 /// Whether a metric may leave the coordinator.
-pub(super) fn shown(m: &Metric, a: &Analysis) -> bool {
+pub(super) fn shown(m: &Measured, a: &Analysis) -> bool {
     !(a.sealed() && m.is_test())
 }
 

@@ -2,13 +2,13 @@
 
 use futures::{Stream, TryStreamExt};
 use seedbed_proto::convert::{BadMessage, id, required};
-use seedbed_proto::result::{FailureReason, JobPhase};
+use seedbed_proto::result::{FailureReason, JobPhase, Metric};
 use seedbed_proto::v1;
 use seedbed_proto::v1::results_chunk::Body;
 use tonic::Status;
 
 use super::convert::{all, known};
-use crate::results::{Run, SweepResults};
+use crate::results::{Measured, Quantities, Run, SweepResults};
 
 /// Metrics in one message; well below the largest message.
 const METRICS_PER_CHUNK: usize = 16_384;
@@ -77,7 +77,8 @@ fn encode_run(run: Run, inspection: bool) -> impl Iterator<Item = v1::RunChunk> 
         notes: run.notes.into_iter().map(Into::into).collect(),
         inspection,
     };
-    let mut metrics = run.metrics.into_iter().map(Into::into).peekable();
+    let metrics = run.metrics.into_iter().map(Metric::from);
+    let mut metrics = metrics.map(Into::into).peekable();
     let mut first = Some(first);
     std::iter::from_fn(move || {
         if first.is_none() && metrics.peek().is_none() {
@@ -123,27 +124,29 @@ where
         current: header.current_version,
         attempts: serde_json::from_str(&header.provenance_json).map_err(json("provenance_json"))?,
     };
+    let mut known = Quantities::default();
     while let Some(chunk) = chunks.try_next().await? {
-        let Body::Run(chunk) = required("body", chunk.body)? else {
+        let Body::Run(mut chunk) = required("body", chunk.body)? else {
             return Err(ResultsError::NoHeader);
         };
         let runs = match chunk.inspection {
             false => &mut results.runs,
             true => &mut results.inspections,
         };
+        let metrics: Vec<Metric> = all(std::mem::take(&mut chunk.metrics))?;
+        let metrics = metrics.into_iter().map(|metric| known.of(metric));
         match runs.last_mut() {
-            Some(run) if run.ordinal == chunk.ordinal => {
-                for metric in chunk.metrics {
-                    run.metrics.push(metric.try_into()?);
-                }
+            Some(run) if run.ordinal == chunk.ordinal => run.metrics.extend(metrics),
+            _ => {
+                let metrics = metrics.collect();
+                runs.push(decode_run(chunk, metrics)?);
             }
-            _ => runs.push(decode_run(chunk)?),
         }
     }
     Ok(results)
 }
 
-fn decode_run(chunk: v1::RunChunk) -> Result<Run, ResultsError> {
+fn decode_run(chunk: v1::RunChunk, metrics: Vec<Measured>) -> Result<Run, ResultsError> {
     let phase = JobPhase::try_from(known("phase", chunk.phase, v1::JobPhase::try_from)?)?;
     let failure = match known("reason", chunk.reason, v1::FailureReason::try_from)? {
         v1::FailureReason::Unspecified => None,
@@ -158,7 +161,7 @@ fn decode_run(chunk: v1::RunChunk) -> Result<Run, ResultsError> {
         })?,
         phase,
         failure,
-        metrics: all(chunk.metrics)?,
+        metrics,
         artifacts: all(chunk.artifacts)?,
         notes: all(chunk.notes)?,
     })
@@ -169,7 +172,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use futures::stream;
-    use seedbed_proto::result::{Artifact, Metric, Note};
+    use seedbed_proto::result::{Artifact, Note};
     use seedbed_proto::{BlobDigest, JobKey, SweepId};
     use serde_json::json;
 
@@ -187,7 +190,7 @@ mod tests {
             phase: JobPhase::Done,
             failure: None,
             metrics: (0..metrics)
-                .map(|s| Metric::of("val", s, "loss", s as f64 / 3.0))
+                .map(|s| Measured::of("val", s, "loss", s as f64 / 3.0))
                 .collect(),
             artifacts: vec![Artifact {
                 name: "curve.csv".into(),

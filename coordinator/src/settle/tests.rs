@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::lease::Capability;
+use crate::results::Measured;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{BlobInfo, Lease, Leased, NewJob, NewSweep, NewWorker, Recorded, StoreError};
 use crate::sweep::Files;
@@ -248,7 +249,7 @@ async fn a_run_that_a_later_selection_chooses_is_trained_again_for_its_weights()
     assert_eq!(kept(&last), expect);
     assert_eq!(world.phases().await, (0, 0, 1 + 16 + 8, 0));
     assert!(last.inspections.iter().all(|i| i.phase == JobPhase::Done));
-    let metrics = |results: &SweepResults| -> Vec<Vec<Metric>> {
+    let metrics = |results: &SweepResults| -> Vec<Vec<Measured>> {
         results.runs.iter().map(|run| run.metrics.clone()).collect()
     };
     assert_eq!(metrics(&last), metrics(&second), "one result each");
@@ -310,7 +311,7 @@ async fn another_result_of_a_run_that_is_done_again_is_kept_aside() {
     let why = &status.failed[0].message;
     assert!(why.contains("gave another result"), "{why}");
     let after = world.settle().await;
-    let metrics = |results: &SweepResults| -> Vec<Vec<Metric>> {
+    let metrics = |results: &SweepResults| -> Vec<Vec<Measured>> {
         results.runs.iter().map(|run| run.metrics.clone()).collect()
     };
     assert_eq!(metrics(&after), metrics(&before));
@@ -426,7 +427,7 @@ async fn a_run_that_fails_when_it_is_done_again_fails_its_question_alone() {
     let expect = "were dropped, and training it again failed: loss is not finite";
     assert!(why.contains(expect), "{why}");
     let after = world.settle().await;
-    let told = |results: &SweepResults| -> Vec<(JobPhase, Vec<Metric>)> {
+    let told = |results: &SweepResults| -> Vec<(JobPhase, Vec<Measured>)> {
         let runs = results.runs.iter();
         runs.map(|run| (run.phase, run.metrics.clone())).collect()
     };

@@ -23,7 +23,7 @@ use seedbed_proto::{BlobDigest, JobKey, LeaseToken, SweepId, WorkerId};
 use tokio::sync::watch;
 
 use crate::clock::Micros;
-use crate::results::{Run, Selection, SweepResults};
+use crate::results::{Quantities, Run, Selection, SweepResults};
 use crate::submission::Submission;
 
 pub use error::StoreError;
@@ -183,14 +183,27 @@ pub trait Store: Send + Sync {
     /// Up to `limit` runs of a sweep whose ordinal is at least `from`, in order.
     /// A run whose result is on record is done, whether or not it is done again for
     /// its weights. Metrics of test splits are left out while no selection is current.
-    async fn runs(&self, sweep: &str, from: u64, limit: u32) -> Result<Vec<Run>, StoreError>;
+    /// What they measured is shared with runs that were read with `known` before.
+    async fn runs(
+        &self,
+        sweep: &str,
+        from: u64,
+        limit: u32,
+        known: &mut Quantities,
+    ) -> Result<Vec<Run>, StoreError>;
 
     /// The same of its inspect jobs.
-    async fn inspections(&self, sweep: &str, from: u64, limit: u32)
-    -> Result<Vec<Run>, StoreError>;
+    async fn inspections(
+        &self,
+        sweep: &str,
+        from: u64,
+        limit: u32,
+        known: &mut Quantities,
+    ) -> Result<Vec<Run>, StoreError>;
 
     /// A sweep with all its runs and inspections, of one moment: pages that are asked
-    /// for one by one may lie on both sides of a submission.
+    /// for one by one may lie on both sides of a submission. Only one page of them is
+    /// in memory as the database holds them.
     async fn results(&self, sweep: &str) -> Result<SweepResults, StoreError>;
 
     /// How often a sweep was changed, by itself or by another that went on with a run of

@@ -1,12 +1,12 @@
 //! Splits, psychometric curves and sample efficiency of made-up sweeps.
 
-use seedbed_proto::result::{FailureReason, Metric};
+use seedbed_proto::result::FailureReason;
 use serde_json::json;
 
 use super::*;
 use crate::aggregate::analyse;
 use crate::aggregate::fixture::{Fixture, fail, unseal};
-use crate::results::SweepResults;
+use crate::results::{Measured, SweepResults};
 use crate::sweep::Compare;
 
 fn analysed(results: &SweepResults) -> Analysis {
@@ -19,10 +19,10 @@ fn the_selection_s_split_comes_first_and_the_headline_s_second() {
     for run in &mut results.runs {
         for split in ["test_number", "test_pair"] {
             run.metrics
-                .push(Metric::of(split, 300, "incongruent_accuracy", 0.8));
+                .push(Measured::of(split, 300, "incongruent_accuracy", 0.8));
         }
         run.metrics
-            .push(Metric::of("test_cueword", 300, "accuracy", 0.8));
+            .push(Measured::of("test_cueword", 300, "accuracy", 0.8));
     }
     let a = analysed(&results);
     assert_eq!(a.splits(), ["val", "test_iid", "test_number", "test_pair"]);
@@ -44,10 +44,10 @@ fn curves_run_from_strong_left_to_strong_right_evidence() {
         let bins = ["+1-4", "-17-50", "0", "+17-50", "-1-4"];
         for (i, bin) in bins.into_iter().enumerate() {
             for dimension in ["irr", "rel"] {
-                run.metrics.push(Metric {
-                    slot: Some(format!("color.{dimension}.{bin}")),
-                    ..Metric::of("test_iid", 300, "psychometric.p_right", i as f64 / 10.0)
-                });
+                let value = i as f64 / 10.0;
+                let mut m = Measured::of("test_iid", 300, "psychometric.p_right", value);
+                m.slot = Some(format!("color.{dimension}.{bin}"));
+                run.metrics.push(m);
             }
         }
     }

@@ -41,11 +41,10 @@ fn asked_of(mut results: SweepResults) -> SweepResults {
         };
         for layer in 0..DEPTHS {
             for slot in SLOTS {
-                asked.metrics.push(Metric {
-                    layer: Some(layer),
-                    slot: Some(slot.to_owned()),
-                    ..Metric::of("test_iid", 300, "rsa.ft_ft", 0.5)
-                });
+                let mut metric = Measured::of("test_iid", 300, "rsa.ft_ft", 0.5);
+                metric.layer = Some(layer);
+                metric.slot = Some(slot.to_owned());
+                asked.metrics.push(metric);
             }
         }
         asked.point.insert(QUESTION.into(), json!("similarity"));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{MATCHED_AT, Unused, When};
 use crate::aggregate::cells::{Cell, MetricId};
-use crate::aggregate::curves::{ByCell, Steps, done, first_above, is_whole};
+use crate::aggregate::curves::{ByCell, Steps, done, first_above};
 use crate::results::Run;
 
 /// One arm's blocks: a row for each seed, a column for each layer.
@@ -147,6 +147,6 @@ pub(super) fn value(run: &Run, id: &MetricId, step: u64) -> Option<f64> {
     let found = run
         .metrics
         .iter()
-        .find(|m| m.step == step && m.split == id.split && m.name == id.name && is_whole(m));
+        .find(|m| m.step == step && m.split == id.split && m.name == id.name && m.is_whole());
     found.map(|m| m.value).filter(|v| !v.is_nan())
 }

@@ -1,13 +1,13 @@
 //! Planted results for each outcome.
 
 use seedbed_proto::JobKey;
-use seedbed_proto::result::{FailureReason, JobPhase, Metric};
+use seedbed_proto::result::{FailureReason, JobPhase};
 use seedbed_proto::seed::{Purpose, derive_seed};
 use serde_json::{Value, json};
 
 use super::{Outcome, Verdict};
 use crate::aggregate::{analyse, fixture, select};
-use crate::results::{Point, Run, SweepResults};
+use crate::results::{Measured, Point, Run, SweepResults};
 use crate::sweep::Compare;
 
 /// What is planted: U of each layer by arm, and what re-initialising costs.
@@ -72,12 +72,17 @@ impl Planted {
         let mut metrics = Vec::new();
         for step in (0..=200).step_by(40) {
             let learnt = if step >= reached { 0.97 } else { 0.7 };
-            metrics.push(Metric::of("val", step, "accuracy", learnt));
+            metrics.push(Measured::of("val", step, "accuracy", learnt));
             let incongruent = learnt - lost + 0.01 * noise(&format!("val {step}"));
-            metrics.push(Metric::of("val", step, "incongruent_accuracy", incongruent));
+            metrics.push(Measured::of(
+                "val",
+                step,
+                "incongruent_accuracy",
+                incongruent,
+            ));
         }
         let test = 0.96 - lost + 0.01 * noise("test");
-        metrics.push(Metric::of("test_iid", 200, "incongruent_accuracy", test));
+        metrics.push(Measured::of("test_iid", 200, "incongruent_accuracy", test));
         if arm.is_string() {
             for step in [reached, 200] {
                 metrics.extend(self.layers(arm, step, &noise));
@@ -102,7 +107,7 @@ impl Planted {
         }
     }
 
-    fn layers(&self, arm: &Value, step: u64, noise: &impl Fn(&str) -> f64) -> Vec<Metric> {
+    fn layers(&self, arm: &Value, step: u64, noise: &impl Fn(&str) -> f64) -> Vec<Measured> {
         let reuse = if arm == "pretrained" {
             &self.fine_tuned
         } else {
@@ -113,7 +118,7 @@ impl Planted {
             let ablation = 0.6 + 0.05 * noise(&format!("A {layer}"));
             let reversion = (1.0 - u) * ablation + 0.03 * noise(&format!("R {layer}"));
             for (name, value) in [("reversion.block", reversion), ("ablation.block", ablation)] {
-                let mut m = Metric::of("test_iid", step, name, value);
+                let mut m = Measured::of("test_iid", step, name, value);
                 m.layer = Some(layer as u32);
                 metrics.push(m);
             }

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use seedbed_proto::JobKey;
-use seedbed_proto::result::Metric;
 use serde_json::{Value, json};
 
 use crate::aggregate::analyse;
@@ -12,7 +11,7 @@ use crate::aggregate::fixture::{Fixture, unseal};
 use crate::report::figure::Styles;
 use crate::report::tests::check_golden;
 use crate::report::{markdown, write};
-use crate::results::{Run, SweepResults};
+use crate::results::{Measured, Run, SweepResults};
 use crate::sweep::Compare;
 
 const SPLITS: [(&str, f64); 6] = [
@@ -26,15 +25,14 @@ const SPLITS: [(&str, f64); 6] = [
 
 /// What a run of this accuracy would have measured of its behaviour.
 fn behave(run: &mut Run) {
-    let found = |m: &&Metric| m.split == "test_iid" && m.name == "incongruent_accuracy";
+    let found = |m: &&Measured| m.split == "test_iid" && m.name == "incongruent_accuracy";
     let accuracy = run.metrics.iter().find(found).expect("measured").value;
     // From 0 at chance to 1.
     let skill = 2.0 * accuracy - 1.0;
     let mut push = |split: &str, name: &str, slot: Option<String>, value: f64| {
-        run.metrics.push(Metric {
-            slot,
-            ..Metric::of(split, 300, name, value)
-        });
+        let mut m = Measured::of(split, 300, name, value);
+        m.slot = slot;
+        run.metrics.push(m);
     };
     for (split, harder) in SPLITS {
         push(

@@ -8,13 +8,11 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use seedbed_proto::result::Metric;
-
 use super::rows::{Axes, runs};
 use super::tidy::shown;
 use super::write::ReportError;
 use crate::aggregate::Analysis;
-use crate::results::{Run, SweepResults};
+use crate::results::{Measured, Run, SweepResults};
 
 /// For which program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -105,7 +103,7 @@ fn exported<'a>(a: &Analysis, results: &'a SweepResults) -> Vec<Exported<'a>> {
 
 /// The metrics of a run that may be seen and have a value, under the names that
 /// both programs take: "val/incongruent_accuracy", "test_iid/reversion.block/layer-3".
-fn tagged<'a>(a: &'a Analysis, run: &'a Run) -> impl Iterator<Item = (String, &'a Metric)> {
+fn tagged<'a>(a: &'a Analysis, run: &'a Run) -> impl Iterator<Item = (String, &'a Measured)> {
     let seen = run
         .metrics
         .iter()

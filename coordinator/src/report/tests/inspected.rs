@@ -9,7 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::aggregate::{Analysis, Comparison};
 use crate::inspection::{AT, QUESTION, STEP};
-use crate::results::Run;
+use crate::results::{Measured, Run};
 
 const LAYERS: u32 = 4;
 const HEADS: u32 = 4;
@@ -76,7 +76,7 @@ fn inspected_over(seeds: u64) -> SweepResults {
 struct Numbers {
     seed: u64,
     scratch: bool,
-    metrics: Vec<Metric>,
+    metrics: Vec<Measured>,
 }
 
 impl Numbers {
@@ -90,16 +90,17 @@ impl Numbers {
     ) {
         let text = format!("{name} {layer:?} {head:?} {slot:?}");
         let luck = f64::from(derive_seed(self.seed, Purpose::Resample, &text)[0]) / 255.0;
-        self.metrics.push(Metric {
+        let metric = Metric {
             layer,
             head,
             slot: slot.map(str::to_owned),
             ..Metric::of("test_iid", STEPS, name, about + 0.1 * (luck - 0.5))
-        });
+        };
+        self.metrics.push(metric.into());
     }
 }
 
-fn numbers(question: &str, run: &Run) -> Vec<Metric> {
+fn numbers(question: &str, run: &Run) -> Vec<Measured> {
     let mut n = Numbers {
         seed: run.point["seed"].as_u64().expect("a seed"),
         scratch: run.point["init"] == json!("scratch"),
@@ -254,7 +255,7 @@ fn numbers(question: &str, run: &Run) -> Vec<Metric> {
                     }
                 }
             }
-            n.metrics.push(Metric::of(
+            n.metrics.push(Measured::of(
                 "test_iid",
                 STEPS,
                 "lens.decision_depth",

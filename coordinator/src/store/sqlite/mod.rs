@@ -40,7 +40,7 @@ use super::{
     Recorded, Renewal, Revision, Store, StoreError, Submitted, SweepStatus,
 };
 use crate::clock::Micros;
-use crate::results::{Run, Selection, SweepResults};
+use crate::results::{Quantities, Run, Selection, SweepResults};
 use crate::submission::Submission;
 use writer::{Effect, Writer};
 
@@ -360,8 +360,15 @@ impl Store for SqliteStore {
         results::header(&mut *self.snapshot().await?, sweep).await
     }
 
-    async fn runs(&self, sweep: &str, from: u64, limit: u32) -> Result<Vec<Run>, StoreError> {
-        results::runs(&mut *self.snapshot().await?, sweep, false, from, limit).await
+    async fn runs(
+        &self,
+        sweep: &str,
+        from: u64,
+        limit: u32,
+        known: &mut Quantities,
+    ) -> Result<Vec<Run>, StoreError> {
+        let mut conn = self.snapshot().await?;
+        results::runs(&mut conn, sweep, false, from, limit, known).await
     }
 
     async fn inspections(
@@ -369,8 +376,10 @@ impl Store for SqliteStore {
         sweep: &str,
         from: u64,
         limit: u32,
+        known: &mut Quantities,
     ) -> Result<Vec<Run>, StoreError> {
-        results::runs(&mut *self.snapshot().await?, sweep, true, from, limit).await
+        let mut conn = self.snapshot().await?;
+        results::runs(&mut conn, sweep, true, from, limit, known).await
     }
 
     async fn train_specs(&self, sweep: &str) -> Result<BTreeMap<JobKey, String>, StoreError> {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use seedbed_proto::result::Metric;
 
+use crate::results::{Measured, Quantities, Quantity};
 use crate::store::StoreError;
 
 /// The metrics of a result as bytes, each with its position in the result; none if
@@ -58,25 +59,33 @@ pub(super) fn pack<'a>(metrics: impl Iterator<Item = (usize, &'a Metric)>) -> Op
 }
 
 /// The metrics in these pieces, in the order of the result.
-pub(super) fn unpack(pieces: &[&[u8]]) -> Result<Vec<Metric>, StoreError> {
-    let mut found: Vec<(u64, Metric)> = Vec::new();
+pub(super) fn unpack(
+    pieces: &[&[u8]],
+    known: &mut Quantities,
+) -> Result<Vec<Measured>, StoreError> {
+    let mut found: Vec<(u64, Measured)> = Vec::new();
     for piece in pieces {
         let mut reader = Reader(piece);
-        reader.all(&mut found).ok_or_else(|| StoreError::Corrupt {
-            what: "metric_packs",
-            why: format!("{} bytes that are not what was written", piece.len()),
-        })?;
+        reader
+            .all(&mut found, known)
+            .ok_or_else(|| StoreError::Corrupt {
+                what: "metric_packs",
+                why: format!("{} bytes that are not what was written", piece.len()),
+            })?;
     }
     if pieces.len() > 1 {
         found.sort_unstable_by_key(|m| m.0);
     }
-    Ok(found.into_iter().map(|m| m.1).collect())
+    let mut metrics: Vec<Measured> = found.into_iter().map(|m| m.1).collect();
+    // They stay, and were collected in place of what took more.
+    metrics.shrink_to_fit();
+    Ok(metrics)
 }
 
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn all(&mut self, found: &mut Vec<(u64, Metric)>) -> Option<()> {
+    fn all(&mut self, found: &mut Vec<(u64, Measured)>, known: &mut Quantities) -> Option<()> {
         let texts = self.number()?;
         let texts: Option<Vec<&str>> = (0..texts)
             .map(|_| {
@@ -95,7 +104,7 @@ impl<'a> Reader<'a> {
             let step = self.number()?;
             let (layer, head) = (self.optional()?, self.optional()?);
             let value = f64::from_le_bytes(self.bytes(8)?.try_into().ok()?);
-            let metric = Metric {
+            let quantity = Quantity {
                 split: text(split)?.to_owned(),
                 step,
                 layer,
@@ -105,9 +114,8 @@ impl<'a> Reader<'a> {
                     i => Some(text(i)?.to_owned()),
                 },
                 name: text(name)?.to_owned(),
-                value,
             };
-            found.push((seq, metric));
+            found.push((seq, known.measured(quantity, value)));
         }
         self.0.is_empty().then_some(())
     }
@@ -167,11 +175,13 @@ mod tests {
         let all = metrics();
         let part = |test: bool| pack(all.iter().enumerate().filter(|m| m.1.is_test() == test));
         let (seen, sealed) = (part(false).unwrap(), part(true).unwrap());
-        let back = unpack(&[&seen, &sealed]).unwrap();
+        let mut known = Quantities::default();
+        let back = unpack(&[&seen, &sealed], &mut known).unwrap();
+        let back: Vec<Metric> = back.into_iter().map(Metric::from).collect();
         // NaN is not equal to itself.
         assert_eq!(format!("{back:?}"), format!("{all:?}"));
         assert_eq!(back[2].value.to_bits(), (-0.0f64).to_bits());
-        assert_eq!(unpack(&[&seen]).unwrap().len(), 2);
+        assert_eq!(unpack(&[&seen], &mut known).unwrap().len(), 2);
         assert_eq!(pack(std::iter::empty()), None);
     }
 
@@ -179,12 +189,15 @@ mod tests {
     fn damaged_bytes_are_an_error_not_a_panic() {
         let whole = pack(metrics().iter().enumerate()).unwrap();
         for cut in 0..whole.len() {
-            assert!(unpack(&[&whole[..cut]]).is_err(), "{cut}");
+            assert!(
+                unpack(&[&whole[..cut]], &mut Quantities::default()).is_err(),
+                "{cut}"
+            );
         }
         for at in 0..whole.len() {
             let mut bytes = whole.clone();
             bytes[at] = 0xff;
-            drop(unpack(&[&bytes]));
+            drop(unpack(&[&bytes], &mut Quantities::default()));
         }
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use seedbed_proto::JobKey;
-use seedbed_proto::result::{Artifact, Metric, Note};
+use seedbed_proto::result::{Artifact, Note};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::pack;
 use super::row::{self, parse, signed, to_json, unsigned};
 use crate::clock::Micros;
-use crate::results::{Attempt, Run, Selection, SweepResults};
+use crate::results::{Attempt, Measured, Quantities, Quantity, Run, Selection, SweepResults};
 use crate::store::{Revision, StoreError};
 use crate::submission::Submission;
 
@@ -168,10 +168,11 @@ pub(super) async fn whole(
     let id = row::sweep(conn, sweep).await?.id;
     let mut results = header(conn, sweep).await?;
     let sealed = results.current.is_none();
+    let mut known = Quantities::default();
     for inspections in [false, true] {
         let mut from = 0;
         loop {
-            let runs = page(conn, id, sealed, inspections, from, PAGE).await?;
+            let runs = page(conn, id, sealed, inspections, from, PAGE, &mut known).await?;
             let Some(last) = runs.last() else { break };
             from = last.ordinal + 1;
             match inspections {
@@ -190,10 +191,11 @@ pub(super) async fn runs(
     inspections: bool,
     from: u64,
     limit: u32,
+    known: &mut Quantities,
 ) -> Result<Vec<Run>, StoreError> {
     let id = row::sweep(conn, sweep).await?.id;
     let sealed = current(conn, id).await?.is_none();
-    page(conn, id, sealed, inspections, from, limit).await
+    page(conn, id, sealed, inspections, from, limit, known).await
 }
 
 async fn page(
@@ -203,6 +205,7 @@ async fn page(
     inspections: bool,
     from: u64,
     limit: u32,
+    known: &mut Quantities,
 ) -> Result<Vec<Run>, StoreError> {
     let rows: Vec<RunRow> = sqlx::query_as(
         "SELECT s.ordinal, j.id, j.key, s.point,
@@ -238,9 +241,9 @@ async fn page(
             metrics: if row.packed {
                 let pieces = [row.seen.as_deref(), row.sealed.as_deref()];
                 let pieces: Vec<&[u8]> = pieces.into_iter().flatten().collect();
-                pack::unpack(&pieces)?
+                pack::unpack(&pieces, known)?
             } else {
-                metrics(conn, row.id, sealed).await?
+                metrics(conn, row.id, sealed, known).await?
             },
             artifacts: row::artifacts(conn, row.id).await?,
             notes: notes(conn, row.id, sealed).await?,
@@ -292,7 +295,8 @@ async fn metrics(
     conn: &mut SqliteConnection,
     job_id: i64,
     sealed: bool,
-) -> Result<Vec<Metric>, StoreError> {
+    known: &mut Quantities,
+) -> Result<Vec<Measured>, StoreError> {
     let rows: Vec<MetricRow> = sqlx::query_as(
         "SELECT split, step, layer, head, slot, name, value FROM metrics
          WHERE job_id = ? AND NOT (? AND substr(split, 1, 4) = 'test') ORDER BY seq",
@@ -303,15 +307,15 @@ async fn metrics(
     .await?;
     rows.into_iter()
         .map(|row| {
-            Ok(Metric {
+            let quantity = Quantity {
                 split: row.split,
                 step: unsigned("metrics.step", row.step)?,
                 layer: index("metrics.layer", row.layer)?,
                 head: index("metrics.head", row.head)?,
                 slot: Some(row.slot).filter(|slot| !slot.is_empty()),
                 name: row.name,
-                value: row.value.unwrap_or(f64::NAN),
-            })
+            };
+            Ok(known.measured(quantity, row.value.unwrap_or(f64::NAN)))
         })
         .collect()
 }

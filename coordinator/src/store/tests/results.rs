@@ -68,8 +68,9 @@ async fn test_splits_are_sealed_until_a_selection_is_on_record() {
 
     // Bit by bit what was delivered, NaN included.
     let key = after.runs[0].key;
+    let metrics = after.runs[0].metrics.iter().cloned();
     let back = JobResult {
-        metrics: after.runs[0].metrics.clone(),
+        metrics: metrics.map(Metric::from).collect(),
         artifacts: vec![],
         notes: after.runs[0].notes.clone(),
     };
