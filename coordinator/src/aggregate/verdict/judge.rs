@@ -8,7 +8,7 @@ use super::{
 };
 use crate::aggregate::cells::{Cell, MetricId, key};
 use crate::aggregate::curves::{ByCell, by_cell, done};
-use crate::aggregate::measure::scale;
+use crate::aggregate::measure::{less_is_better, scale};
 use crate::aggregate::reuse::{late_minus_early, reuse, third};
 use crate::aggregate::stats::{JointEstimate, estimate, joint, paired_at};
 use crate::results::{Point, Run};
@@ -172,7 +172,7 @@ impl Scene<'_> {
             (
                 "late_blocks_matter",
                 format!(
-                    "{} on {split} {what}: {first} − {last}, paired by seed",
+                    "{} on {split} {what}: {one} − {other}, paired by seed",
                     id.name
                 ),
             )
@@ -187,7 +187,11 @@ impl Scene<'_> {
         let name = claim(&first.arm, &last.arm);
         let mut left_out = merged(&lost(first), &lost(last));
         let (first, last) = (self.by_seed(first), self.by_seed(last));
+        // Harm is less of what is better when more, and more of what is better when
+        // less.
+        let less = less_is_better(&id.name);
         let tuned = self.by_seed(self.fine_tuned);
+            let (one, other) = if less { (last, first) } else { (first, last) };
         let mut differences = Vec::new();
         for (seed, run) in &first {
             let Some(other) = last.get(seed) else {
@@ -205,7 +209,7 @@ impl Scene<'_> {
                 }
             };
             match (of(run), of(other)) {
-                (Ok(a), Ok(b)) => differences.push(a - b),
+                (Ok(a), Ok(b)) => differences.push(if less { b - a } else { a - b }),
                 (Err(why), _) | (_, Err(why)) => left_out.push(Unused { seed: *seed, why }),
             }
         }

@@ -427,3 +427,32 @@ fn other_sweeps_get_no_verdict_and_sealed_ones_none_yet() {
     assert!(select(&sealed, &Compare::default()).is_some());
     assert_eq!(analyse(&sealed, &Compare::default()).verdict, None);
 }
+
+#[test]
+fn more_of_what_is_better_when_less_is_harm() {
+    let compare = Compare {
+        select: Some(crate::sweep::Select {
+            axis: "learning_rate".to_owned(),
+            by: "val.nll".to_owned(),
+        }),
+        ..Compare::default()
+    };
+    let mut results = Planted::default().results();
+    for run in &mut results.runs {
+        let mut nll = run.metrics.clone();
+        nll.retain(|m| m.name == "incongruent_accuracy");
+        for m in &mut nll {
+            m.name = "nll".to_owned();
+            m.value = 1.0 - m.value;
+        }
+        run.metrics.extend(nll);
+    }
+    let verdict = analyse(&fixture::unseal(results), &compare).verdict;
+    for judgement in verdict.unwrap().judgements {
+        let harm = &judgement.conditions[2];
+        assert_eq!(harm.holds, Some(true), "{harm:?}");
+        assert!((harm.estimate.unwrap() - 0.07).abs() < 0.01, "{harm:?}");
+        let sides = "reinit_last_2 − reinit_first_2";
+        assert!(harm.claim.contains(sides), "{}", harm.claim);
+    }
+}
