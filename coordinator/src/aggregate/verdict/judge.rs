@@ -24,9 +24,9 @@ pub(in crate::aggregate) struct Splits<'a> {
     pub primary: &'a str,
 }
 
-/// The verdict; none where the sweep does not ask for it: it compares no
-/// pretrained with a scratch network, or neither inspected blocks nor
-/// re-initialised any.
+/// The verdict, of the first block that names a pretrained and a scratch network;
+/// none where the sweep does not ask for it: no block names both, or none of those
+/// that do inspected blocks or re-initialised any.
 pub(in crate::aggregate) fn judge(
     runs: &[&Run],
     cells: &[Cell],
@@ -34,22 +34,9 @@ pub(in crate::aggregate) fn judge(
     splits: &Splits<'_>,
 ) -> Option<Verdict> {
     let runs = by_cell(runs, compare);
-    let of = |block: &Point, arm: &str| {
-        cells
-            .iter()
-            .find(|c| c.chosen && &c.block == block && c.arm == arm)
-    };
-    let meets =
-        |block: &&Point| of(block, FINE_TUNED).is_some() && of(block, FROM_SCRATCH).is_some();
-    let asked = |block: &&Point| {
-        let arms = [FINE_TUNED, FROM_SCRATCH].map(|arm| of(block, arm));
-        let inspected = arms.into_iter().flatten().any(|c| depth(&runs, c) > 0);
-        let redone = |edge: &str| {
-            let name = format!("reinit_{edge}_");
-            let here = |c: &&Cell| &&c.block == block && c.arm.starts_with(&name);
-            cells.iter().any(|c| here(&c))
-        };
-        inspected || (redone("first") && redone("last"))
+    let named = |block: &Point, arm: &str| {
+        let here = |c: &&Cell| &c.block == block && c.arm == arm;
+        cells.iter().any(|c| here(&c))
     };
     let mut blocks: Vec<&Point> = Vec::new();
     for cell in cells {
@@ -57,23 +44,54 @@ pub(in crate::aggregate) fn judge(
             blocks.push(&cell.block);
         }
     }
-    blocks.retain(|b| meets(b) && asked(b));
+    blocks.retain(|b| named(b, FINE_TUNED) && named(b, FROM_SCRATCH));
+    if !blocks.iter().any(|b| asked(b, cells, &runs)) {
+        return None;
+    }
+    // Which one it is must not hang on what came of it.
     let (block, others) = blocks.split_first()?;
     let block = *block;
-    let scene = Scene {
-        runs: &runs,
-        fine_tuned: of(block, FINE_TUNED)?,
-        scratch: of(block, FROM_SCRATCH)?,
-        cells: cells
-            .iter()
-            .filter(|c| c.chosen && &c.block == block)
-            .collect(),
-        splits,
-        confidence: compare.confidence(),
+    let chosen = |arm: &str| {
+        let here = |c: &&Cell| c.chosen && &c.block == block && c.arm == arm;
+        cells.iter().find(here).ok_or_else(|| {
+            let axis = compare.select_axis();
+            format!("no {axis} of {arm} was chosen: no seed has what it is chosen by")
+        })
     };
-    let judgements = [When::Final, When::Matched].map(|when| scene.judgement(when));
+    let both = chosen(FINE_TUNED).and_then(|ft| Ok((ft, chosen(FROM_SCRATCH)?)));
+    let judgements = match both {
+        Ok((fine_tuned, scratch)) => {
+            let scene = Scene {
+                runs: &runs,
+                fine_tuned,
+                scratch,
+                cells: cells
+                    .iter()
+                    .filter(|c| c.chosen && &c.block == block)
+                    .collect(),
+                splits,
+                confidence: compare.confidence(),
+            };
+            [When::Final, When::Matched].map(|when| scene.judgement(when))
+        }
+        Err(reason) => [When::Final, When::Matched].map(|when| Judgement::open(when, &reason)),
+    };
     let others = others.iter().map(|b| (*b).clone()).collect();
     Some(Verdict::of(block.clone(), others, judgements))
+}
+
+/// Whether a block has what a verdict is made of: blocks that were inspected in one
+/// of the two arms, or arms whose first and last blocks were re-initialised.
+fn asked(block: &Point, cells: &[Cell], runs: &ByCell<'_>) -> bool {
+    let mut here = cells.iter().filter(|c| &c.block == block);
+    let redone = |edge: &str| {
+        let name = format!("reinit_{edge}_");
+        let mut here = here.clone();
+        here.any(|c| c.arm.starts_with(&name))
+    };
+    let both = redone("first") && redone("last");
+    let judged = |c: &&Cell| c.chosen && matches!(c.arm.as_str(), FINE_TUNED | FROM_SCRATCH);
+    both || here.any(|c| judged(&c) && depth(runs, c) > 0)
 }
 
 struct Scene<'a> {
@@ -169,7 +187,11 @@ impl Scene<'_> {
         };
         let id = MetricId::whole(split, self.splits.primary);
         let claim = |first: &str, last: &str| {
+        // Harm is less of what is better when more, and more of what is better when
+        // less.
+        let less = less_is_better(&id.name);
             (
+            let (one, other) = if less { (last, first) } else { (first, last) };
                 "late_blocks_matter",
                 format!(
                     "{} on {split} {what}: {one} − {other}, paired by seed",
@@ -187,11 +209,7 @@ impl Scene<'_> {
         let name = claim(&first.arm, &last.arm);
         let mut left_out = merged(&lost(first), &lost(last));
         let (first, last) = (self.by_seed(first), self.by_seed(last));
-        // Harm is less of what is better when more, and more of what is better when
-        // less.
-        let less = less_is_better(&id.name);
         let tuned = self.by_seed(self.fine_tuned);
-            let (one, other) = if less { (last, first) } else { (first, last) };
         let mut differences = Vec::new();
         for (seed, run) in &first {
             let Some(other) = last.get(seed) else {

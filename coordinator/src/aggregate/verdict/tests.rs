@@ -456,3 +456,67 @@ fn more_of_what_is_better_when_less_is_harm() {
         assert!(harm.claim.contains(sides), "{}", harm.claim);
     }
 }
+
+/// Two blocks that name both arms, the second in an order behind the first.
+fn two_blocks(first: &Planted, second: &Planted) -> SweepResults {
+    let mut results = first.results();
+    let mut frozen = second.results();
+    for run in &mut frozen.runs {
+        run.ordinal += 100;
+        run.key = JobKey::of(format!("frozen {}", run.key).as_bytes());
+        run.point.insert("frozen".to_owned(), json!({"prefix": 2}));
+    }
+    results.runs.extend(frozen.runs);
+    results
+}
+
+#[test]
+fn the_first_block_is_judged_whatever_evidence_there_is() {
+    let none = Planted {
+        harm: None,
+        ..Planted::default()
+    };
+    let whole = two_blocks(&none, &Planted::default());
+    let is_first = |run: &&mut Run| run.point["frozen"] == json!("none");
+    // Nothing of it was inspected.
+    let mut unasked = whole.clone();
+    for run in unasked.runs.iter_mut().filter(is_first) {
+        run.metrics.retain(|m| m.layer.is_none());
+    }
+    // An arm of it was lost.
+    let mut lost = whole;
+    let scratch = |run: &&mut Run| is_first(run) && run.point["init"] == json!("scratch");
+    for run in lost.runs.iter_mut().filter(scratch) {
+        fixture::fail(run, FailureReason::NonFinite);
+    }
+    for (results, why) in [
+        (unasked, "no block was reset or removed"),
+        (lost, "no learning_rate of scratch was chosen"),
+    ] {
+        let a = analyse(&fixture::unseal(results), &Compare::default());
+        let verdict = a.verdict.expect("another block was asked about");
+        assert_eq!(verdict.block["frozen"], json!("none"));
+        assert_eq!(verdict.outcome, Outcome::Undetermined);
+        let reasons = verdict.reasons();
+        assert!(reasons.iter().any(|r| r.contains(why)), "{reasons:?}");
+        let others: Vec<_> = verdict.blocks_not_judged.iter().collect();
+        assert_eq!(others.len(), 1);
+        assert_eq!(others[0]["frozen"], json!({"prefix": 2}));
+    }
+}
+
+#[test]
+fn blocks_without_evidence_are_among_those_that_were_not_judged() {
+    let none = Planted {
+        harm: None,
+        ..Planted::default()
+    };
+    let mut results = two_blocks(&Planted::default(), &none);
+    let frozen = |run: &&mut Run| run.point["frozen"] != json!("none");
+    for run in results.runs.iter_mut().filter(frozen) {
+        run.metrics.retain(|m| m.layer.is_none());
+    }
+    let verdict = judged(results);
+    assert_eq!(verdict.outcome, Outcome::Supported);
+    assert_eq!(verdict.blocks_not_judged.len(), 1);
+}
