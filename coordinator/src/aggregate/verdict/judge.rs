@@ -10,7 +10,7 @@ use crate::aggregate::cells::{Cell, MetricId, key};
 use crate::aggregate::curves::{ByCell, by_cell, done};
 use crate::aggregate::measure::{less_is_better, scale};
 use crate::aggregate::reuse::{late_minus_early, reuse, third};
-use crate::aggregate::stats::{JointEstimate, estimate, joint, paired_at};
+use crate::aggregate::stats::{JointEstimate, estimate_at, joint, paired_at};
 use crate::results::{Point, Run};
 use crate::sweep::Compare;
 
@@ -139,7 +139,7 @@ impl Scene<'_> {
             format!("L(U) in {FINE_TUNED}: reuse in the last third of layers − in the first"),
         );
         let n = ft.seeds.len();
-        if let Err(reason) = usable(&[(FINE_TUNED, ft)], depth) {
+        if let Err(reason) = usable(&[(FINE_TUNED, ft)], depth, self.confidence) {
             return Condition::open(name, None, n, ft.left_out.clone(), reason);
         }
         let stream = format!("L(U) {}", key(&self.fine_tuned.point));
@@ -164,7 +164,8 @@ impl Scene<'_> {
         let (ft, sc) = (ft.only(&both), sc.only(&both));
         let n = both.len();
         let left_out = merged(&ft.left_out, &sc.left_out);
-        if let Err(reason) = usable(&[(FINE_TUNED, &ft), (FROM_SCRATCH, &sc)], depth) {
+        let arms = [(FINE_TUNED, &ft), (FROM_SCRATCH, &sc)];
+        if let Err(reason) = usable(&arms, depth, self.confidence) {
             return Condition::open(name, None, n, left_out, reason);
         }
         let stream = format!("L(U) − L(U) {}", key(&self.fine_tuned.point));
@@ -186,12 +187,12 @@ impl Scene<'_> {
             ),
         };
         let id = MetricId::whole(split, self.splits.primary);
-        let claim = |first: &str, last: &str| {
         // Harm is less of what is better when more, and more of what is better when
         // less.
         let less = less_is_better(&id.name);
-            (
+        let claim = |first: &str, last: &str| {
             let (one, other) = if less { (last, first) } else { (first, last) };
+            (
                 "late_blocks_matter",
                 format!(
                     "{} on {split} {what}: {one} − {other}, paired by seed",
@@ -339,7 +340,7 @@ fn merged(a: &[Unused], b: &[Unused]) -> Vec<Unused> {
 }
 
 /// Whether reuse is defined in every layer that is needed.
-fn usable(arms: &[(&str, &Layers)], depth: usize) -> Result<(), String> {
+fn usable(arms: &[(&str, &Layers)], depth: usize, confidence: f64) -> Result<(), String> {
     if depth < 2 {
         return Err("no block was reset or removed (inspect: reversion)".to_owned());
     }
@@ -352,7 +353,7 @@ fn usable(arms: &[(&str, &Layers)], depth: usize) -> Result<(), String> {
         }
         let k = third(depth);
         for layer in (0..k).chain(depth - k..depth) {
-            if let Some(interval) = unshown(layers, layer) {
+            if let Some(interval) = unshown(layers, layer, confidence) {
                 return Err(format!(
                     "removing layer {layer} of {arm} is not shown to cost anything ({interval}), so its reuse is not defined"
                 ));
@@ -364,10 +365,11 @@ fn usable(arms: &[(&str, &Layers)], depth: usize) -> Result<(), String> {
 
 /// The interval of a layer's ablation, in words, where it does not lie above zero:
 /// a layer whose removal improves the answer is no more shown to cost anything than
-/// one whose removal changes nothing.
-fn unshown(layers: &Layers, layer: usize) -> Option<String> {
+/// one whose removal changes nothing. The confidence is that of the conditions that
+/// rest on it.
+fn unshown(layers: &Layers, layer: usize, confidence: f64) -> Option<String> {
     let values: Vec<f64> = layers.ablation.iter().map(|row| row[layer]).collect();
-    let e = estimate(&values, &format!("ablation {layer}"))?;
+    let e = estimate_at(&values, &format!("ablation {layer}"), confidence)?;
     match e.interval {
         Some((low, high)) if low <= 0.0 => Some(format!("[{low:.3}, {high:.3}]")),
         Some(_) => None,
@@ -387,7 +389,8 @@ fn by_layer(arm: &'static str, layers: &Layers, depth: usize, confidence: f64) -
     let mean = |rows: &[Vec<f64>], l: usize| rows.iter().map(|r| r[l]).sum::<f64>() / n as f64;
     (0..depth)
         .map(|layer| {
-            let defined = n > 1 && !whole[layer].is_nan() && unshown(layers, layer).is_none();
+            let shown = || unshown(layers, layer, confidence).is_none();
+            let defined = n > 1 && !whole[layer].is_nan() && shown();
             let interval = defined.then(|| {
                 let column = |rows: &[Vec<f64>]| -> Vec<Vec<f64>> {
                     rows.iter().map(|r| vec![r[layer]]).collect()

@@ -520,3 +520,45 @@ fn blocks_without_evidence_are_among_those_that_were_not_judged() {
     assert_eq!(verdict.outcome, Outcome::Supported);
     assert_eq!(verdict.blocks_not_judged.len(), 1);
 }
+
+#[test]
+fn a_layer_costs_something_at_the_confidence_of_the_verdict() {
+    let mut results = Planted::default().results();
+    let tuned = results
+        .runs
+        .iter_mut()
+        .filter(|r| r.point["init"] == "pretrained");
+    for run in tuned {
+        // t = 2.6 on 7 degrees of freedom: above zero at 95 %, not at 97.5 %.
+        let sign = if run.point["seed"].as_u64().unwrap() % 2 == 0 {
+            1.0
+        } else {
+            -1.0
+        };
+        for m in &mut run.metrics {
+            if m.layer == Some(5) && m.name == "ablation.block" {
+                m.value = 0.0983 + 0.1 * sign;
+            }
+        }
+    }
+    let results = fixture::unseal(results);
+    let reuse = |compare: &Compare| {
+        let verdict = analyse(&results, compare).verdict.unwrap();
+        let open = verdict.reasons();
+        let open = open.iter().any(|r| r.contains("removing layer 5"));
+        (open, verdict.judgements[0].layers[5].reuse.is_some())
+    };
+    assert_eq!(reuse(&Compare::default()), (false, true));
+    let until = crate::sweep::Until {
+        half_width: 1e-9,
+        metric: "val.incongruent_accuracy".to_owned(),
+        initial: 4,
+        block: 4,
+        max_seeds: 8,
+    };
+    let compare = Compare {
+        until: Some(until),
+        ..Compare::default()
+    };
+    assert_eq!(reuse(&compare), (true, false));
+}
