@@ -15,6 +15,9 @@ use crate::sweep::Compare;
 
 /// Thresholds of validation accuracy.
 const THRESHOLDS: [f64; 2] = [0.90, 0.95];
+/// The axis whose values are the steps that runs are planned to take.
+const STEPS: &str = "train.steps";
+
 
 /// One metric of one cell by step.
 #[derive(Debug, Clone, PartialEq)]
@@ -167,11 +170,17 @@ pub(super) fn reach(runs: &[&Run], cells: &[Cell], compare: &Compare, split: &st
         runs.filter_map(|(_, run)| last_evaluation(run, split))
             .max()
     };
-    // A cell of which every seed diverged has no evaluation of its own.
-    let last_of_all = cells.iter().filter_map(last).max();
     let mut all = Vec::new();
     for cell in cells {
-        let end = last(cell).or(last_of_all);
+        // A cell of which every seed diverged has no evaluation of its own: its runs
+        // would have gone on for the steps that it names, else for as long as others
+        // of its block, else as all others.
+        let block = || cells.iter().filter(|c| c.block == cell.block);
+        let planned = || cell.point.get(STEPS).and_then(Value::as_u64);
+        let end = last(cell)
+            .or_else(planned)
+            .or_else(|| block().filter_map(last).max())
+            .or_else(|| cells.iter().filter_map(last).max());
         for threshold in THRESHOLDS {
             let measured: BTreeMap<u64, Steps> = done(&by_cell, cell)
                 .filter_map(|(seed, run)| Some((seed, first_above(run, split, threshold)?)))
