@@ -2,22 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use seedbed_proto::job::Moment;
 use seedbed_proto::result::Metric;
 use serde_json::Value;
 
 use super::cells::{Cell, MetricId, key, stream};
 use super::stats::survival::{Duration, kaplan_meier};
 use super::stats::{Estimate, Proportion, estimate, wilson};
-use super::table::{Source, columns};
-use crate::results::{Found, Point, Run};
+use super::table::columns;
+use crate::results::{Point, Run};
 use crate::sweep::Compare;
 
 /// Thresholds of validation accuracy.
 const THRESHOLDS: [f64; 2] = [0.90, 0.95];
+
 /// The axis whose values are the steps that runs are planned to take.
 const STEPS: &str = "train.steps";
-
 
 /// One metric of one cell by step.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,20 +94,14 @@ pub struct Reach {
 /// Ends of an interval of steps; an open one is none.
 pub type Ends = (Option<u64>, Option<u64>);
 
-/// The curves of every cell: whole splits but tests, floors left out. Of what was
-/// found inside networks, what is of weights that stand at the same step in every
-/// seed.
-pub(super) fn build(
-    runs: &[&Run],
-    found: &Found<'_>,
-    cells: &[Cell],
-    compare: &Compare,
-) -> Vec<Curve> {
+/// The curves of every cell: whole splits but tests, floors left out. What was found
+/// inside networks is no part of them, weights on the way neither.
+pub(super) fn build(runs: &[&Run], cells: &[Cell], compare: &Compare) -> Vec<Curve> {
     let by_cell = by_cell(runs, compare);
     let mut curves = Vec::new();
     for cell in cells {
         let runs: Vec<_> = done(&by_cell, cell)
-            .map(|(seed, run)| (seed, sources(run, found)))
+            .map(|(seed, run)| (seed, vec![(None, run.metrics.as_slice())]))
             .collect();
         let columns = columns(&runs, |m| {
             !m.is_test() && is_whole(m) && !m.name.starts_with("floor.")
@@ -143,17 +136,6 @@ pub(super) fn build(
         }
     }
     curves
-}
-
-/// A run's own metrics, and what was found inside weights that stand at the same
-/// step in every seed.
-fn sources<'a>(run: &'a Run, found: &Found<'a>) -> Vec<Source<'a>> {
-    let asked = found.of(run).iter();
-    let asked = asked.filter(|(at, _)| *at != Moment::Matched);
-    std::iter::once(run.metrics.as_slice())
-        .chain(asked.map(|(_, metrics)| *metrics))
-        .map(|metrics| (None, metrics))
-        .collect()
 }
 
 /// Steps to each threshold, for every cell of which something is known.

@@ -217,7 +217,7 @@ pub fn analyse(results: &SweepResults, compare: &Compare) -> Analysis {
         compare: compare.clone(),
         phases: phases(&runs),
         block_axes,
-        curves: curves::build(&runs, &found, &cells, compare),
+        curves: curves::build(&runs, &cells, compare),
         reach: curves::reach(&runs, &cells, compare, &selection_split),
         floors: floors::build(&runs, compare, sealed),
         seeds,

@@ -513,3 +513,27 @@ fn maps_are_compared_between_arms_and_between_seeds() {
     let report = String::from_utf8(files["report.md"].clone()).unwrap();
     assert!(report.contains("How alike patching maps are"));
 }
+
+#[test]
+fn what_was_found_inside_networks_is_no_learning_curve() {
+    let mut results = inspected();
+    let drift = |run: &&Run| run.point[QUESTION] == json!("drift");
+    let asked: Vec<Run> = results.inspections.iter().filter(drift).cloned().collect();
+    for (step, mut run) in [0, 100]
+        .iter()
+        .flat_map(|s| asked.iter().map(move |r| (*s, r.clone())))
+    {
+        run.key = JobKey::of(format!("{step} {}", run.key).as_bytes());
+        run.ordinal += 1000 + step;
+        run.point.insert(AT.into(), json!("step"));
+        run.point.insert(STEP.into(), json!(step));
+        for m in &mut run.metrics {
+            (m.step, m.split) = (step, "weights".to_owned());
+        }
+        results.inspections.push(run);
+    }
+    let files = files(&results);
+    let text = |name: &str| String::from_utf8(files[name].clone()).unwrap();
+    assert!(text("mechanisms.csv").contains(",drift,step,100,"));
+    assert!(!text("learning_curves.csv").contains("drift."));
+}
