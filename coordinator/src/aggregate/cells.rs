@@ -6,8 +6,9 @@ use seedbed_proto::job::Moment;
 use seedbed_proto::result::{FailureReason, JobPhase, Metric};
 use serde_json::Value;
 
-use super::stats::{BOOTSTRAP_FROM, Estimate, Proportion, estimate, wilson};
+use super::stats::{BOOTSTRAP_FROM, Estimate, Proportion, estimate, pairs_mean, wilson};
 use super::table::{Source, columns};
+use crate::inspection::{neighbour, shares_networks};
 use crate::results::{Found, Point, Run, Selection, label};
 use crate::sweep::Compare;
 
@@ -344,16 +345,28 @@ fn summaries(
     last.map(|column| {
         let id = column.id();
         let values = column.values.clone();
+/// Each seed's value with the two seeds whose networks it is of.
+fn pairs(values: &[(u64, f64)], done: &[(u64, &Run)]) -> Vec<(u64, u64, f64)> {
+    let seeds: Vec<u64> = done.iter().map(|d| d.0).collect();
+    let pair = |(seed, value): &(u64, f64)| Some((*seed, neighbour(*seed, &seeds)?, *value));
+    values.iter().filter_map(pair).collect()
+}
+
         let numbers: Vec<f64> = values.iter().map(|v| v.1).collect();
         let unavailable = done
             .iter()
             .map(|d| d.0)
             .filter(|seed| values.iter().all(|v| v.0 != *seed))
             .collect();
-        let stream = stream(numbers.len(), || format!("{place} {id:?}"));
+        let estimate = if shares_networks(&id.name) {
+            pairs_mean(&pairs(&values, done))
+        } else {
+            let stream = stream(numbers.len(), || format!("{place} {id:?}"));
+            estimate(&numbers, &stream)
+        };
         let summary = Summary {
             step: column.step,
-            estimate: estimate(&numbers, &stream),
+            estimate,
             values,
             unavailable,
         };

@@ -8,7 +8,9 @@ use super::format::count;
 use super::table::Table;
 use super::{PROVENANCE_MARK, answer, behaviour, inspections, mechanisms, provenance, tables};
 use crate::aggregate::Analysis;
+use crate::aggregate::stats::Method;
 use crate::aggregate::verdict::Outcome;
+use crate::inspection::shares_networks;
 use crate::results::SweepResults;
 
 const STYLE: &str = include_str!("report.css");
@@ -212,6 +214,14 @@ fn method(a: &Analysis) -> Markup {
                 "Interval: Student's t below 20 seeds, BCa bootstrap with 10,000 seeded resamples "
                 "from 20 on. p: two-sided sign-flip test, exact below 20 pairs. Here: "
                 (count(a.seeds.len(), "seed")) "."
+            }
+            @if a.cells.iter().flat_map(|c| c.summaries.keys()).any(|id| shares_networks(&id.name)) {
+                li {
+                    "Networks of one arm are compared in pairs of a seed and the next, so each "
+                    "stands in two pairs. Interval of their means: "
+                    (Method::JackknifeT.words())
+                    ", from three pairs on; bands: each point by itself; no test between arms."
+                }
             }
             @if let Some(words) = answer::looks(a) { li { (words) } }
             @if a.verdict.is_some() {
