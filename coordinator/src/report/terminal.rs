@@ -20,7 +20,8 @@ const SPACE: u16 = 2;
 /// More lines than this are not an answer in words.
 const LINES_MAX: usize = 10;
 
-/// Notes that are printed: the first ones weigh most, and a report has them all.
+/// Notes that are printed: they stand in the order of their weight, and a report has
+/// them all.
 const NOTES_MAX: usize = 6;
 
 /// A line under the head and nothing else: rows are short, and vertical lines

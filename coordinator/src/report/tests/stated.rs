@@ -141,3 +141,36 @@ fn a_seed_of_unknown_steps_is_said() {
         "{each}"
     );
 }
+
+#[test]
+fn notes_that_weigh_most_come_first_and_lost_seeds_are_folded() {
+    let arms = ["pretrained", "scratch", "shuffled", "blocks_only"];
+    let mut results = Fixture {
+        arms: arms.map(|arm| json!(arm)).to_vec(),
+        rates: vec![0.0002, 0.0005, 0.001],
+        ..Fixture::default()
+    }
+    .results();
+    results.runs.retain(|r| {
+        r.point["init"] != json!("scratch") || r.point["learning_rate"] == json!(0.0005)
+    });
+    for run in &mut results.runs {
+        if run.point["seed"] == json!(2) {
+            fail(run, FailureReason::OutOfMemory);
+        }
+    }
+    let text = terminal(&analysed(&unseal(results)));
+    let (_, notes) = text.split_once("\nNotes\n").unwrap();
+    let notes: Vec<&str> = notes.split("\n - ").collect();
+    assert!(notes[0].contains("different grids"), "{notes:?}");
+    assert!(
+        notes[1..4]
+            .iter()
+            .all(|n| n.contains("paired over the 5 seeds"))
+    );
+    assert!(
+        notes[4].contains("failed: 10 seeds in 10 of 10 cells"),
+        "{notes:?}"
+    );
+    assert_eq!(notes.len(), 5, "{notes:?}");
+}
