@@ -137,7 +137,7 @@ fn sections(a: &Analysis, sweep: &SweepResults) -> Vec<(&'static str, &'static s
         let notes = html! { ul { @for note in &a.notes { li { (note) } } } };
         sections.push(("notes", "Notes on the runs", notes));
     }
-    sections.push(("method", "How it was computed", method(a)));
+    sections.push(("method", "How it was computed", method(a, sweep)));
     sections.push((
         "sweep",
         "The sweep",
@@ -202,7 +202,7 @@ fn table(t: &Table) -> Markup {
     }
 }
 
-fn method(a: &Analysis) -> Markup {
+fn method(a: &Analysis, sweep: &SweepResults) -> Markup {
     html! {
         ul {
             li {
@@ -245,8 +245,11 @@ fn method(a: &Analysis) -> Markup {
                 li {
                     "The value of " code { (select.axis) } " is chosen for each arm and "
                     "each set of the other axes by the mean of " code { (select.by) }
-                    " over seeds, among the values with the most finished seeds. Tests stay sealed "
-                    "until the choice is on record."
+                    " over seeds, among the values with the most finished seeds. "
+                    @match answer::reopened(sweep) {
+                        Some(words) => (words),
+                        None => "Tests stay sealed until the choice is on record.",
+                    }
                 }
             }
             li {

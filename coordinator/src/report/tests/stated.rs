@@ -143,6 +143,34 @@ fn a_seed_of_unknown_steps_is_said() {
 }
 
 #[test]
+fn a_later_selection_does_not_say_that_tests_were_sealed() {
+    let mut results = Fixture {
+        rates: vec![0.0002, 0.0005, 0.001],
+        ..Fixture::default()
+    }
+    .selected();
+    let said = |results: &SweepResults| {
+        let a = analysed(results);
+        let page = String::from_utf8(files(results)["report.html"].clone()).unwrap();
+        (methods::methods(&a, results).replace('\n', " "), page)
+    };
+    let (text, page) = said(&results);
+    assert!(text.contains("before any test result was read"), "{text}");
+    assert!(page.contains("Tests stay sealed until the choice is on record."));
+
+    let mut second = results.selections[0].clone();
+    second.version = 2;
+    results.current = Some(2);
+    results.selections.push(second);
+    let (text, page) = said(&results);
+    assert!(!text.contains("before any test result was read"), "{text}");
+    let want = "This is version 2 of the choice: test results had been open under an earlier one.";
+    assert!(text.contains(want), "{text}");
+    assert!(page.contains(want));
+    assert!(!page.contains("Tests stay sealed until the choice is on record."));
+}
+
+#[test]
 fn notes_that_weigh_most_come_first_and_lost_seeds_are_folded() {
     let arms = ["pretrained", "scratch", "shuffled", "blocks_only"];
     let mut results = Fixture {
