@@ -202,3 +202,28 @@ fn notes_that_weigh_most_come_first_and_lost_seeds_are_folded() {
     );
     assert_eq!(notes.len(), 5, "{notes:?}");
 }
+
+#[test]
+fn bands_of_learning_curves_are_shown_whole_or_said_to_be_cut() {
+    let fixture = Fixture {
+        seeds: 3,
+        ..Fixture::default()
+    };
+    let a = analysed(&fixture.selected());
+    let styles = figure::Styles::new(&a.arms);
+    // Of three seeds a band is wider than they are apart, and a cost has no bounds.
+    for (metric, cut) in [("congruency_cost", false), ("incongruent_accuracy", true)] {
+        let figure = figure::learning_curves(&a, &styles, "val", metric).unwrap();
+        let bands = figure.svg.split("<polygon points=\"").skip(1);
+        let bands =
+            bands.filter_map(|rest| rest.split_once('"').filter(|r| r.1.contains("fill-op")));
+        let corners: Vec<&str> = bands.flat_map(|(area, _)| area.split(' ')).collect();
+        assert!(corners.len() > 20, "{metric}: {corners:?}");
+        let at_edge = corners
+            .iter()
+            .any(|c| c.ends_with(",34") || c.ends_with(",248"));
+        assert_eq!(at_edge, cut, "{metric}: {corners:?}");
+        let said = figure.caption.contains("goes on beyond it");
+        assert_eq!(said, cut, "{}", figure.caption);
+    }
+}
