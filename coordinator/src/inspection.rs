@@ -56,6 +56,9 @@ const MECHANISMS: [&str; 13] = [
     "transplant",
 ];
 
+/// Those of them that compare two networks; which two is the next part of the name.
+const COMPARED: [&str; 4] = ["cka", "interpolation", "rsa", "transplant"];
+
 /// Whether a metric of this name was found inside a network.
 ///
 /// ```
@@ -68,6 +71,44 @@ const MECHANISMS: [&str; 13] = [
 pub fn is_mechanism(name: &str) -> bool {
     let first = name.split('.').next().unwrap_or_default();
     name.contains('.') && MECHANISMS.contains(&first)
+}
+
+/// Whether a metric is of pairs of networks of one arm: each stands in two of them,
+/// so the numbers of two neighbouring seeds are not independent.
+///
+/// ```
+/// use seedbed_coordinator::inspection::shares_networks;
+///
+/// assert!(shares_networks("cka.ft_ft"));
+/// assert!(shares_networks("transplant.reinit_last_1_reinit_last_1.block"));
+/// assert!(!shares_networks("interpolation.ft_sc.loss"));
+/// assert!(!shares_networks("reversion.block"));
+/// ```
+pub fn shares_networks(name: &str) -> bool {
+    let mut parts = name.split('.');
+    let first = parts.next().unwrap_or_default();
+    let pairing = parts.next().filter(|_| COMPARED.contains(&first));
+    pairing.is_some_and(|pairing| {
+        let half = pairing.len() / 2;
+        pairing
+            .get(..half)
+            .zip(pairing.get(half..))
+            .is_some_and(|(one, other)| other.strip_prefix('_') == Some(one))
+    })
+}
+
+/// The seed that a seed's network is compared with, of those that are done; none of
+/// the last one of two.
+pub fn neighbour(seed: u64, done: &[u64]) -> Option<u64> {
+    let mut seeds = done.to_vec();
+    seeds.sort_unstable();
+    seeds.dedup();
+    let place = seeds.iter().position(|s| *s == seed)?;
+    match seeds.get(place + 1) {
+        Some(next) => Some(*next),
+        None if seeds.len() > 2 => Some(seeds[0]),
+        None => None,
+    }
 }
 
 /// A run with what its job was.
@@ -289,15 +330,8 @@ fn group(point: &Point, ignored: &[&str]) -> Point {
 /// The run of the next seed; after the last one comes the first, unless that pair
 /// is there already.
 fn next_seed<'k, 'a>(seed: u64, same: &[&'k Known<'a>]) -> Option<&'k Known<'a>> {
-    let mut seeds: Vec<u64> = same.iter().map(|k| k.train.seed).collect();
-    seeds.sort_unstable();
-    seeds.dedup();
-    let place = seeds.iter().position(|s| *s == seed)?;
-    let next = match seeds.get(place + 1) {
-        Some(next) => *next,
-        None if seeds.len() > 2 => seeds[0],
-        None => return None,
-    };
+    let seeds: Vec<u64> = same.iter().map(|k| k.train.seed).collect();
+    let next = neighbour(seed, &seeds)?;
     same.iter().find(|k| k.train.seed == next).copied()
 }
 

@@ -11,7 +11,8 @@ use rand_chacha::ChaCha8Rng;
 use seedbed_coordinator::aggregate::reuse::{late_minus_early, reuse};
 use seedbed_coordinator::aggregate::stats::survival::Duration;
 use seedbed_coordinator::aggregate::stats::{
-    CONFIDENCE, Scale, estimate, joint, kaplan_meier, max_t, paired_at, wilson,
+    CONFIDENCE, Estimate, Scale, estimate, joint, kaplan_meier, max_t, paired_at, pairs_mean,
+    wilson,
 };
 use seedbed_coordinator::sweep::Until;
 
@@ -30,6 +31,7 @@ fn main() {
     sim.medians();
     sim.reuse();
     sim.bands();
+    sim.rings();
     println!();
     sim.replication();
 }
@@ -215,6 +217,41 @@ impl Simulation {
                 if effect == 0.0 {
                     self.row("max-|t| test (1 − size)", what, n, quiet);
                 }
+            }
+        }
+    }
+
+    /// Means over the pairs of a ring, each of a network and the next.
+    fn rings(&mut self) {
+        type OfPair = fn(f64, f64) -> f64;
+        let of_pairs: [(&str, OfPair, f64); 3] = [
+            ("a + b", |a, b| a + b, 0.0),
+            (
+                "|a − b|",
+                |a, b| (a - b).abs(),
+                2.0 / std::f64::consts::PI.sqrt(),
+            ),
+            ("a · b", |a, b| a * b, 0.0),
+        ];
+        for (what, of, truth) in of_pairs {
+            for n in [3, 4, 6, 8, 10, 20] {
+                let (mut plain, mut jackknife) = (0, 0);
+                for i in 0..self.samples {
+                    let networks: Vec<f64> = (0..n).map(|_| self.normal()).collect();
+                    let value = |k: usize| of(networks[k], networks[(k + 1) % n]);
+                    let values: Vec<f64> = (0..n).map(value).collect();
+                    let pair = |k: usize| (k as u64, ((k + 1) % n) as u64, values[k]);
+                    let pairs: Vec<_> = (0..n).map(pair).collect();
+                    let holds = |e: Option<Estimate>| {
+                        let interval = e.and_then(|e| e.interval);
+                        usize::from(interval.is_some_and(|(l, h)| l <= truth && truth <= h))
+                    };
+                    plain += holds(estimate(&values, &format!("{i}")));
+                    jackknife += holds(pairs_mean(&pairs));
+                }
+                let data = format!("ring of pairs, {what}");
+                self.row("pairs as if independent", &data, n, plain);
+                self.row("jackknife over networks, t", &data, n, jackknife);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The band of a curve: simultaneous where the seeds allow one.
 
-use super::stats::{CONFIRMATORY_FROM, Estimate, max_t};
+use super::stats::{CONFIRMATORY_FROM, Estimate, Method, max_t};
 
 /// A point of a curve: values by seed, and their mean.
 pub type CurveValues<'a> = (&'a [(u64, f64)], Option<&'a Estimate>);
@@ -16,6 +16,9 @@ pub enum Coverage {
     SeedsDiffer,
     /// Each point by itself, as flipped values have no spread.
     NoSpread,
+    /// Each point by itself, as neighbouring seeds share a network: a seed's sign
+    /// can't be flipped without its neighbour's.
+    SharedNetworks,
 }
 
 /// A curve's band.
@@ -37,7 +40,10 @@ pub fn band<'a>(points: impl IntoIterator<Item = CurveValues<'a>>, stream: &str)
     let measured = || points.iter().map(|p| p.0).filter(|v| !v.is_empty());
     let seeds = |values: &[(u64, f64)]| values.iter().map(|v| v.0).collect::<Vec<_>>();
     let first = measured().next().map(seeds).unwrap_or_default();
-    let coverage = if measured().any(|values| values.len() < CONFIRMATORY_FROM) {
+    let shared = |e: &Estimate| e.method == Method::JackknifeT;
+    let coverage = if points.iter().any(|p| p.1.is_some_and(shared)) {
+        Coverage::SharedNetworks
+    } else if measured().any(|values| values.len() < CONFIRMATORY_FROM) {
         Coverage::FewSeeds
     } else if measured().any(|values| seeds(values) != first) {
         Coverage::SeedsDiffer

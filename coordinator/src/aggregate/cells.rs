@@ -6,8 +6,9 @@ use seedbed_proto::job::Moment;
 use seedbed_proto::result::{FailureReason, JobPhase};
 use serde_json::Value;
 
-use super::stats::{BOOTSTRAP_FROM, Estimate, Proportion, estimate, wilson};
+use super::stats::{BOOTSTRAP_FROM, Estimate, Proportion, estimate, pairs_mean, wilson};
 use super::table::{Source, columns};
+use crate::inspection::{neighbour, shares_networks};
 use crate::results::{Found, Measured, Point, Run, Selection, label};
 use crate::sweep::Compare;
 
@@ -257,19 +258,6 @@ pub(super) fn build(
                 (Some(_), None, _) => grids[&key(&group)].len() == 1,
             };
             let tally = tally(&by_seed, seeds);
-            let name = format!(
-                "{}, {}",
-                compare.arm(&point),
-                words(&point, &[&compare.arms])
-            );
-            if tally.lost() > 0 {
-                notes.push(format!(
-                    "{name}: {} of {} seeds are done ({})",
-                    tally.done.len(),
-                    tally.expected(),
-                    tally.shortfall()
-                ));
-            }
             let done: Vec<(u64, &Run)> = tally.done.iter().map(|s| (*s, by_seed[s][0])).collect();
             Cell {
                 arm: compare.arm(&point),
@@ -288,16 +276,6 @@ pub(super) fn build(
 /// A text that is equal for equal points.
 pub(super) fn key(point: &Point) -> String {
     serde_json::to_string(point).expect("a map with text keys is JSON")
-}
-
-/// "frozen none, learning_rate 0.0005".
-fn words(point: &Point, but: &[&str]) -> String {
-    let parts: Vec<_> = point
-        .iter()
-        .filter(|(axis, _)| !but.contains(&axis.as_str()))
-        .map(|(axis, value)| format!("{axis} {}", label(value)))
-        .collect();
-    parts.join(", ")
 }
 
 fn tally(by_seed: &BTreeMap<u64, Vec<&Run>>, seeds: &[u64]) -> SeedTally {
@@ -350,16 +328,28 @@ fn summaries(
             .map(|d| d.0)
             .filter(|seed| values.iter().all(|v| v.0 != *seed))
             .collect();
-        let stream = stream(numbers.len(), || format!("{place} {id:?}"));
+        let estimate = if shares_networks(&id.name) {
+            pairs_mean(&pairs(&values, done))
+        } else {
+            let stream = stream(numbers.len(), || format!("{place} {id:?}"));
+            estimate(&numbers, &stream)
+        };
         let summary = Summary {
             step: column.step,
-            estimate: estimate(&numbers, &stream),
+            estimate,
             values,
             unavailable,
         };
         (id, summary)
     })
     .collect()
+}
+
+/// Each seed's value with the two seeds whose networks it is of.
+fn pairs(values: &[(u64, f64)], done: &[(u64, &Run)]) -> Vec<(u64, u64, f64)> {
+    let seeds: Vec<u64> = done.iter().map(|d| d.0).collect();
+    let pair = |(seed, value): &(u64, f64)| Some((*seed, neighbour(*seed, &seeds)?, *value));
+    values.iter().filter_map(pair).collect()
 }
 
 /// A run's own metrics, and what was found inside its final and matched weights;

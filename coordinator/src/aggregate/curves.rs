@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use seedbed_proto::job::Moment;
 use serde_json::Value;
 
 use super::cells::{Cell, MetricId, key, stream};
 use super::stats::survival::{Duration, kaplan_meier};
 use super::stats::{Estimate, Proportion, estimate, wilson};
-use super::table::{Source, columns};
-use crate::results::{Found, Point, Run};
+use super::table::columns;
+use crate::results::{Point, Run};
 use crate::sweep::Compare;
 
 /// Thresholds of validation accuracy.
 const THRESHOLDS: [f64; 2] = [0.90, 0.95];
+
+/// The axis whose values are the steps that runs are planned to take.
+const STEPS: &str = "train.steps";
 
 /// One metric of one cell by step.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,20 +93,14 @@ pub struct Reach {
 /// Ends of an interval of steps; an open one is none.
 pub type Ends = (Option<u64>, Option<u64>);
 
-/// The curves of every cell: whole splits but tests, floors left out. Of what was
-/// found inside networks, what is of weights that stand at the same step in every
-/// seed.
-pub(super) fn build(
-    runs: &[&Run],
-    found: &Found<'_>,
-    cells: &[Cell],
-    compare: &Compare,
-) -> Vec<Curve> {
+/// The curves of every cell: whole splits but tests, floors left out. What was found
+/// inside networks is no part of them, weights on the way neither.
+pub(super) fn build(runs: &[&Run], cells: &[Cell], compare: &Compare) -> Vec<Curve> {
     let by_cell = by_cell(runs, compare);
     let mut curves = Vec::new();
     for cell in cells {
         let runs: Vec<_> = done(&by_cell, cell)
-            .map(|(seed, run)| (seed, sources(run, found)))
+            .map(|(seed, run)| (seed, vec![(None, run.metrics.as_slice())]))
             .collect();
         let columns = columns(&runs, |m| {
             !m.is_test() && m.is_whole() && !m.name.starts_with("floor.")
@@ -141,17 +137,6 @@ pub(super) fn build(
     curves
 }
 
-/// A run's own metrics, and what was found inside weights that stand at the same
-/// step in every seed.
-fn sources<'a>(run: &'a Run, found: &Found<'a>) -> Vec<Source<'a>> {
-    let asked = found.of(run).iter();
-    let asked = asked.filter(|(at, _)| *at != Moment::Matched);
-    std::iter::once(run.metrics.as_slice())
-        .chain(asked.map(|(_, metrics)| *metrics))
-        .map(|metrics| (None, metrics))
-        .collect()
-}
-
 /// Steps to each threshold, for every cell of which something is known.
 ///
 /// A run that ended in a loss that was not finite never passed: left out, the arm
@@ -166,11 +151,17 @@ pub(super) fn reach(runs: &[&Run], cells: &[Cell], compare: &Compare, split: &st
         runs.filter_map(|(_, run)| last_evaluation(run, split))
             .max()
     };
-    // A cell of which every seed diverged has no evaluation of its own.
-    let last_of_all = cells.iter().filter_map(last).max();
     let mut all = Vec::new();
     for cell in cells {
-        let end = last(cell).or(last_of_all);
+        // A cell of which every seed diverged has no evaluation of its own: its runs
+        // would have gone on for the steps that it names, else for as long as others
+        // of its block, else as all others.
+        let block = || cells.iter().filter(|c| c.block == cell.block);
+        let planned = || cell.point.get(STEPS).and_then(Value::as_u64);
+        let end = last(cell)
+            .or_else(planned)
+            .or_else(|| block().filter_map(last).max())
+            .or_else(|| cells.iter().filter_map(last).max());
         for threshold in THRESHOLDS {
             let measured: BTreeMap<u64, Steps> = done(&by_cell, cell)
                 .filter_map(|(seed, run)| Some((seed, first_above(run, split, threshold)?)))

@@ -20,6 +20,7 @@ pub(crate) mod fixture;
 mod floors;
 mod grids;
 mod lacking;
+mod lost;
 mod measure;
 pub mod mechanism;
 mod pairs;
@@ -97,7 +98,8 @@ pub struct Analysis {
     pub looks: Vec<Look>,
     /// Confidence of each interval of a difference.
     pub confidence: f64,
-    /// What the reader must know about the runs behind the numbers.
+    /// What the reader must know about the runs behind the numbers; what may turn
+    /// the answer first.
     pub notes: Vec<String>,
 }
 
@@ -170,7 +172,7 @@ pub fn analyse(results: &SweepResults, compare: &Compare) -> Analysis {
     let runs = in_order(results);
     let found = results.found();
     let selection = results.selection().cloned();
-    let mut notes = Vec::new();
+    let (mut unplaced, mut unpaired) = (Vec::new(), Vec::new());
 
     let seeds: BTreeSet<u64> = runs.iter().filter_map(|r| compare.seed(&r.point)).collect();
     let seeds: Vec<u64> = seeds.into_iter().collect();
@@ -183,7 +185,7 @@ pub fn analyse(results: &SweepResults, compare: &Compare) -> Analysis {
         compare,
         selection.as_ref(),
         &seeds,
-        &mut notes,
+        &mut unplaced,
     );
     let (selection_split, primary) = compare.criterion();
     let headline_split = headline_split(&cells, &selection_split);
@@ -195,13 +197,12 @@ pub fn analyse(results: &SweepResults, compare: &Compare) -> Analysis {
                 compare,
                 selection: selection.as_ref(),
             };
-            pairs::build(&cells, &question, &mut notes)
+            pairs::build(&cells, &question, &mut unpaired)
         }
         None => Vec::new(),
     };
     let block_axes = block_axes(&cells);
     let place = |block: &Point| block_label(&block_axes, block);
-    notes.extend(grids::unequal(&grids::grids(&cells), place));
     let sealed = selection.is_none();
     let splits = verdict::Splits {
         selection: &selection_split,
@@ -213,16 +214,19 @@ pub fn analyse(results: &SweepResults, compare: &Compare) -> Analysis {
     let verdict = (!sealed)
         .then(|| verdict::judge(&in_order(&answered), &cells, compare, &splits))
         .flatten();
-    if let Some(unjudged) = verdict.as_ref().and_then(|v| v.unjudged(place)) {
-        notes.push(unjudged);
-    }
+    // What may turn the answer stands first: a reader may see the first lines alone.
+    let mut notes = grids::unequal(&grids::grids(&cells), place);
+    notes.extend(verdict.as_ref().and_then(|v| v.unjudged(place)));
+    notes.extend(unplaced);
+    notes.extend(unpaired);
+    notes.extend(lost::lines(&cells, compare));
     notes.extend(lacking::lines(&runs));
     Analysis {
         name: results.name.clone(),
         compare: compare.clone(),
         phases: phases(&runs),
         block_axes,
-        curves: curves::build(&runs, &found, &cells, compare),
+        curves: curves::build(&runs, &cells, compare),
         reach: curves::reach(&runs, &cells, compare, &selection_split),
         floors: floors::build(&runs, compare, sealed),
         seeds,

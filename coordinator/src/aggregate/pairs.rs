@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::cells::{Cell, MetricId, key, stream};
 use super::measure::scale;
 use super::stats::{Paired, benjamini_hochberg, holm, paired_at};
-use crate::inspection::is_mechanism;
+use crate::inspection::{is_mechanism, shares_networks};
 use crate::results::{Point, Selection, label};
 use crate::sweep::Compare;
 
@@ -109,7 +109,8 @@ pub struct Comparison {
     pub pairs: Vec<Pair>,
     /// Seeds without.
     pub left_out: Vec<LeftOut>,
-    /// The statistics; refused (none) below two pairs.
+    /// The statistics; refused (none) below two pairs, and where neighbouring seeds
+    /// share a network: neither t nor a sign flip holds for such differences.
     pub result: Option<Paired>,
     /// Its family.
     pub family: Family,
@@ -284,7 +285,9 @@ fn between(
         baseline_value: twin.value.clone(),
         metric: id.clone(),
         step: cell.summaries.get(id).and_then(|s| s.step),
-        result: paired_at(&differences, &stream, confidence, scale(&id.name)),
+        result: (!shares_networks(&id.name))
+            .then(|| paired_at(&differences, &stream, confidence, scale(&id.name)))
+            .flatten(),
         pairs,
         left_out,
         family: match is_mechanism(&id.name) {

@@ -99,8 +99,10 @@ fn seeds_that_fail_are_counted_and_noted() {
     assert_eq!(c.left_out[0].seed, 3);
     assert_eq!(c.left_out[0].missing_in, "scratch");
     assert_eq!(a.notes.len(), 2, "{:?}", a.notes);
-    assert!(a.notes[0].contains("5 of 6 seeds are done (failed: seed 3 (non_finite))"));
-    assert!(a.notes[1].contains("left out: seed 3 (no value in scratch)"));
+    assert!(a.notes[0].contains("left out: seed 3 (no value in scratch)"));
+    let lost = "failed: 1 seed in 1 of 2 cells (scratch, frozen none, learning_rate 0.0005: seed 3 \
+                (non_finite))";
+    assert_eq!(a.notes[1], lost);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::format::{
 use super::tables::{tests_words, unknown};
 use crate::aggregate::stats::{CONFIRMATORY_FROM, Estimate, Paired};
 use crate::aggregate::{Analysis, Comparison, Reach};
+use crate::results::SweepResults;
 
 /// The question that the sweep asks.
 pub(super) fn question(a: &Analysis) -> String {
@@ -104,6 +105,19 @@ pub(super) fn looks(a: &Analysis) -> Option<String> {
         until.half_width,
         percent(a.confidence),
     ))
+}
+
+/// That test results had been open when the choice was made; none where this is the
+/// first choice. The sweep has been extended since then, so the choice reads
+/// validation alone, but the person who widened a grid may have read the tests.
+pub(super) fn reopened(results: &SweepResults) -> Option<String> {
+    let version = results.selection()?.version;
+    (results.selections.len() > 1).then(|| {
+        format!(
+            "This is version {version} of the choice: test results had been open under an earlier \
+             one."
+        )
+    })
 }
 
 /// "Incongruent accuracy on test_iid".

@@ -10,7 +10,9 @@ use super::{
     PROVENANCE_MARK, answer, behaviour, ceilings, inspections, mechanisms, provenance, tables,
 };
 use crate::aggregate::Analysis;
+use crate::aggregate::stats::Method;
 use crate::aggregate::verdict::Outcome;
+use crate::inspection::shares_networks;
 use crate::results::SweepResults;
 
 const STYLE: &str = include_str!("report.css");
@@ -138,7 +140,7 @@ fn sections(a: &Analysis, sweep: &SweepResults) -> Vec<(&'static str, &'static s
         let notes = html! { ul { @for note in &a.notes { li { (note) } } } };
         sections.push(("notes", "Notes on the runs", notes));
     }
-    sections.push(("method", "How it was computed", method(a)));
+    sections.push(("method", "How it was computed", method(a, sweep)));
     sections.push((
         "sweep",
         "The sweep",
@@ -203,7 +205,7 @@ fn table(t: &Table) -> Markup {
     }
 }
 
-fn method(a: &Analysis) -> Markup {
+fn method(a: &Analysis, sweep: &SweepResults) -> Markup {
     html! {
         ul {
             li {
@@ -215,6 +217,14 @@ fn method(a: &Analysis) -> Markup {
                 "Interval: Student's t below 20 seeds, BCa bootstrap with 10,000 seeded resamples "
                 "from 20 on. p: two-sided sign-flip test, exact below 20 pairs. Here: "
                 (count(a.seeds.len(), "seed")) "."
+            }
+            @if a.cells.iter().flat_map(|c| c.summaries.keys()).any(|id| shares_networks(&id.name)) {
+                li {
+                    "Networks of one arm are compared in pairs of a seed and the next, so each "
+                    "stands in two pairs. Interval of their means: "
+                    (Method::JackknifeT.words())
+                    ", from three pairs on; bands: each point by itself; no test between arms."
+                }
             }
             @if let Some(words) = answer::looks(a) { li { (words) } }
             @if a.verdict.is_some() {
@@ -238,8 +248,11 @@ fn method(a: &Analysis) -> Markup {
                 li {
                     "The value of " code { (select.axis) } " is chosen for each arm and "
                     "each set of the other axes by the mean of " code { (select.by) }
-                    " over seeds, among the values with the most finished seeds. Tests stay sealed "
-                    "until the choice is on record."
+                    " over seeds, among the values with the most finished seeds. "
+                    @match answer::reopened(sweep) {
+                        Some(words) => (words),
+                        None => "Tests stay sealed until the choice is on record.",
+                    }
                 }
             }
             li {

@@ -42,7 +42,7 @@ fn sentences(a: &Analysis, results: &SweepResults) -> Vec<String> {
     }
     all.push(runs(a, results));
     if let Some(select) = &a.compare.select {
-        all.push(selection(a, select));
+        all.push(selection(a, select, answer::reopened(results)));
     }
     let behind = replicates(
         &a.cells,
@@ -113,7 +113,7 @@ fn runs(a: &Analysis, results: &SweepResults) -> String {
     text
 }
 
-fn selection(a: &Analysis, select: &crate::sweep::Select) -> String {
+fn selection(a: &Analysis, select: &crate::sweep::Select, reopened: Option<String>) -> String {
     let grids = a.grids();
     let at_edge = a.cells.iter().filter(|c| c.at_edge).count();
     let edge = if at_edge > 0 {
@@ -131,10 +131,14 @@ fn selection(a: &Analysis, select: &crate::sweep::Select) -> String {
         _ => String::new(),
     };
     let mut text = format!(
-        "The {} was chosen {from}for each arm and configuration by the mean of {} over seeds, \
-         before any test result was read.{edge}",
+        "The {} was chosen {from}for each arm and configuration by the mean of {} over seeds{}\
+         {edge}",
         words(&select.axis),
-        select.by
+        select.by,
+        match reopened {
+            None => ", before any test result was read.".to_owned(),
+            Some(words) => format!(". {words}"),
+        }
     );
     if differ {
         let each: Vec<String> = grids

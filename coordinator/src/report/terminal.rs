@@ -20,7 +20,8 @@ const SPACE: u16 = 2;
 /// More lines than this are not an answer in words.
 const LINES_MAX: usize = 10;
 
-/// Notes that are printed: the first ones weigh most, and a report has them all.
+/// Notes that are printed: they stand in the order of their weight, and a report has
+/// them all.
 const NOTES_MAX: usize = 6;
 
 /// A line under the head and nothing else: rows are short, and vertical lines
@@ -139,13 +140,18 @@ fn heads(table: &Table) -> Vec<String> {
 /// A head in lines: parted at spaces, and behind the dots of a path.
 fn broken(head: &str, width: usize) -> String {
     let mut lines: Vec<String> = Vec::new();
-    for word in head.split(' ').flat_map(|word| word.split_inclusive('.')) {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
+    for word in head.split(' ') {
+        for (i, part) in word.split_inclusive('.').enumerate() {
+            // Parts of a path stand together as they did.
+            let space = if i == 0 { " " } else { "" };
+            let longer = space.len() + part.chars().count();
+            match lines.last_mut() {
+                Some(line) if line.chars().count() + longer <= width => {
+                    line.push_str(space);
+                    line.push_str(part);
+                }
+                _ => lines.push(part.to_owned()),
             }
-            _ => lines.push(word.to_owned()),
         }
     }
     lines.join("\n")
@@ -167,4 +173,22 @@ fn wrap(text: &str, indent: &str) -> String {
         }
     }
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_in_a_head_is_broken_at_dots_and_has_no_spaces() {
+        for (head, width, want) in [
+            ("task.train", 10, "task.train"),
+            ("task.train", 9, "task.\ntrain"),
+            ("task.train", 3, "task.\ntrain"),
+            ("train.batch size", 16, "train.batch size"),
+            ("P (task.train)", 8, "P (task.\ntrain)"),
+        ] {
+            assert_eq!(broken(head, width), want, "{head:?} in {width}");
+        }
+    }
 }

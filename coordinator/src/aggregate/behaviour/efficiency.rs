@@ -40,10 +40,21 @@ pub struct Efficiency<'a> {
     pub block: Point,
     /// Size with the cell there, ascending; online last.
     pub sizes: Vec<(TrainSet, &'a Cell)>,
-    /// Smallest size at which a seed reached [`EFFICIENT`], by seed, ascending;
-    /// none if it did at no size. Seeds that were lost at a size, but for those that
-    /// diverged there, are left out.
-    pub by_seed: Vec<(u64, Option<TrainSet>)>,
+    /// What each seed needed to reach [`EFFICIENT`], ascending. Seeds that were lost
+    /// at a size, but for those that diverged there, are left out, unless all seeds
+    /// were lost at it.
+    pub by_seed: Vec<(u64, Needed)>,
+}
+
+/// How large a training set had to be.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub enum Needed {
+    /// The smallest one that sufficed.
+    At(TrainSet),
+    /// None that is smaller than this one, of which no seed says anything.
+    Unknown(TrainSet),
+    /// More than the largest one.
+    Beyond,
 }
 
 impl<'a> Efficiency<'a> {
@@ -56,17 +67,13 @@ impl<'a> Efficiency<'a> {
             .collect()
     }
 
-    /// The median of the sizes that seeds needed: the upper of the two in the
-    /// middle, and none where that seed reached it at no size (Kaplan–Meier, as all
-    /// sets end at the same size).
-    pub fn median(&self) -> Option<TrainSet> {
-        let mut needed: Vec<Option<TrainSet>> = self.by_seed.iter().map(|s| s.1).collect();
-        // Never comes after every size.
-        needed.sort_by(|a, b| match (a, b) {
-            (Some(a), Some(b)) => a.partial_cmp(b).unwrap_or(Ordering::Equal),
-            (a, b) => b.is_some().cmp(&a.is_some()),
-        });
-        needed.get(needed.len() / 2).copied().flatten()
+    /// The median of what seeds needed: the upper of the two in the middle
+    /// (Kaplan–Meier, as all seeds are censored at the same size); none without any
+    /// seed.
+    pub fn median(&self) -> Option<Needed> {
+        let mut needed: Vec<Needed> = self.by_seed.iter().map(|s| s.1).collect();
+        needed.sort_by(|a, b| a.partial_cmp(b).unwrap_or(Ordering::Equal));
+        needed.get(needed.len() / 2).copied()
     }
 }
 
@@ -74,7 +81,7 @@ impl<'a> Efficiency<'a> {
 /// block with one size has none.
 pub fn efficiency(a: &Analysis) -> Vec<Efficiency<'_>> {
     let mut all: Vec<Efficiency<'_>> = Vec::new();
-    for cell in a.chosen() {
+    for cell in counted(a) {
         let Some(size) = cell.block.get(TRAIN_SET).and_then(train_set) else {
             continue;
         };
@@ -102,9 +109,22 @@ pub fn efficiency(a: &Analysis) -> Vec<Efficiency<'_>> {
     all
 }
 
-/// By seed of which something is known at every size, the smallest one at which it
-/// was good enough. A run that ended in a loss that was not finite was not.
-fn needed(e: &Efficiency<'_>, a: &Analysis) -> Vec<(u64, Option<TrainSet>)> {
+/// The chosen cells, and where every seed was lost so that nothing could be chosen,
+/// the first cell: what was lost is a row, too.
+fn counted(a: &Analysis) -> impl Iterator<Item = &Cell> {
+    a.cells.iter().enumerate().filter_map(|(i, cell)| {
+        let same = |c: &&Cell| c.arm == cell.arm && c.block == cell.block;
+        let lost = !a.sealed()
+            && !a.cells.iter().any(|c| same(&c) && c.chosen)
+            && !a.cells[..i].iter().any(|c| same(&c));
+        (cell.chosen || lost).then_some(cell)
+    })
+}
+
+/// By seed of which something is known at every size of which any seed says
+/// something, the smallest one at which it was good enough. A run that ended in a
+/// loss that was not finite was not.
+fn needed(e: &Efficiency<'_>, a: &Analysis) -> Vec<(u64, Needed)> {
     let enough = |cell: &Cell, seed: u64| {
         let summary = cell.summary(&a.headline_split, a.measure_of(&cell.block));
         let values = summary.into_iter().flat_map(|s| &s.values);
@@ -112,18 +132,22 @@ fn needed(e: &Efficiency<'_>, a: &Analysis) -> Vec<(u64, Option<TrainSet>)> {
         let reached = value.map(|v| v >= EFFICIENT);
         reached.or(cell.seeds.diverged(seed).then_some(false))
     };
-    // A size of which no seed says anything, as one that is still under way, is none.
     let said = |cell: &Cell| a.seeds.iter().any(|seed| enough(cell, *seed).is_some());
-    let sizes: Vec<&(TrainSet, &Cell)> = e.sizes.iter().filter(|(_, c)| said(c)).collect();
     let of_seed = |seed: u64| {
-        let each = sizes
-            .iter()
-            .map(|(n, cell)| Some((*n, enough(cell, seed)?)));
-        let each: Vec<(TrainSet, bool)> = each.collect::<Option<_>>()?;
-        let first = each.iter().find(|(_, enough)| *enough);
-        Some((seed, first.map(|f| f.0)))
+        let mut found = Needed::Beyond;
+        // From the largest size to the smallest, so that the smallest one stays.
+        for (size, cell) in e.sizes.iter().rev() {
+            if !said(cell) {
+                found = Needed::Unknown(*size);
+            } else if enough(cell, seed)? {
+                found = Needed::At(*size);
+            }
+        }
+        Some((seed, found))
     };
-    a.seeds.iter().filter_map(|seed| of_seed(*seed)).collect()
+    let silent = e.sizes.iter().all(|(_, cell)| !said(cell));
+    let seeds = a.seeds.iter().filter(|_| !silent);
+    seeds.filter_map(|seed| of_seed(*seed)).collect()
 }
 
 /// As it stands in the sweep file: `online` or a number.

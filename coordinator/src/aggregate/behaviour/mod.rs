@@ -9,7 +9,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-pub use efficiency::{EFFICIENT, Efficiency, TRAIN_SET, TrainSet, efficiency};
+pub use efficiency::{EFFICIENT, Efficiency, Needed, TRAIN_SET, TrainSet, efficiency};
 pub use psychometric::{Psychometric, PsychometricPoint, psychometric_curves};
 
 use super::cells::MetricId;
@@ -25,11 +25,18 @@ impl Analysis {
     /// The metric that stands for a block: the primary one, or accuracy where its
     /// task has no trials for that (no irrelevant dimension: nothing incongruent).
     pub fn measure_of(&self, block: &Point) -> &str {
-        let measured = self
-            .chosen()
-            .filter(|c| &c.block == block)
-            .any(|c| c.summary(&self.selection_split, &self.primary).is_some());
-        if measured { &self.primary } else { "accuracy" }
+        const INSTEAD: &str = "accuracy";
+        let measured = |name: &str| {
+            self.chosen()
+                .filter(|c| &c.block == block)
+                .any(|c| c.summary(&self.selection_split, name).is_some())
+        };
+        // Of a block whose seeds were all lost nothing was measured.
+        if !measured(&self.primary) && measured(INSTEAD) {
+            INSTEAD
+        } else {
+            &self.primary
+        }
     }
 
     /// The splits on which blocks were measured at the end: the selection's first,

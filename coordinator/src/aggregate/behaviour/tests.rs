@@ -121,15 +121,15 @@ fn efficiency_runs_over_sizes_with_online_last() {
     assert_eq!(
         pretrained.by_seed,
         [
-            (1, Some(TrainSet::Trials(720.0))),
-            (2, Some(TrainSet::Online)),
-            (3, Some(TrainSet::Online))
+            (1, Needed::At(TrainSet::Trials(720.0))),
+            (2, Needed::At(TrainSet::Online)),
+            (3, Needed::At(TrainSet::Online))
         ]
     );
-    assert_eq!(pretrained.median(), Some(TrainSet::Online));
+    assert_eq!(pretrained.median(), Some(Needed::At(TrainSet::Online)));
     // Scratch never gets there.
-    assert_eq!(all[1].by_seed, [(1, None), (2, None), (3, None)]);
-    assert_eq!(all[1].median(), None);
+    assert_eq!(all[1].by_seed, [1, 2, 3].map(|seed| (seed, Needed::Beyond)));
+    assert_eq!(all[1].median(), Some(Needed::Beyond));
 }
 
 #[test]
@@ -151,8 +151,43 @@ fn a_seed_that_diverged_at_a_size_was_not_good_enough_there() {
     // Of the second nothing is known.
     assert_eq!(
         efficiency(&a)[0].by_seed,
-        [(1, Some(TrainSet::Online)), (3, Some(TrainSet::Online))]
+        [1, 3].map(|seed| (seed, Needed::At(TrainSet::Online)))
     );
+}
+
+#[test]
+fn a_size_at_which_every_seed_was_lost_is_unknown() {
+    let sizes = [json!("online"), json!(7200), json!(720)];
+    let values = [[0.99, 0.95, 0.97], [0.95, 0.92, 0.93], [0.91, 0.6, 0.5]];
+    let lost_at = |lost: serde_json::Value| {
+        let mut results = sized(&sizes, &values);
+        for run in &mut results.runs {
+            if run.point[TRAIN_SET] == lost && run.point["init"] == json!("pretrained") {
+                fail(run, FailureReason::OutOfMemory);
+            }
+        }
+        results.selections.clear();
+        let a = analysed(&unseal(results));
+        let found = efficiency(&a).swap_remove(0);
+        let sizes: Vec<_> = found.sizes.iter().map(|s| s.0.to_string()).collect();
+        assert_eq!(sizes, ["720", "7200", "online"]);
+        (found.by_seed.clone(), found.median())
+    };
+    let (at, unknown) = (
+        |n| Needed::At(TrainSet::Trials(n)),
+        |n| Needed::Unknown(TrainSet::Trials(n)),
+    );
+    // Whether the smallest would have sufficed nobody knows.
+    let (by_seed, median) = lost_at(json!(720));
+    assert_eq!(by_seed, [1, 2, 3].map(|seed| (seed, unknown(720.0))));
+    assert_eq!(median, Some(unknown(720.0)));
+    let (by_seed, median) = lost_at(json!(7200));
+    let third = |seed| (seed, unknown(7200.0));
+    assert_eq!(by_seed, [(1, at(720.0)), third(2), third(3)]);
+    assert_eq!(median, Some(unknown(7200.0)));
+    // What is larger than needed does not matter.
+    let (_, median) = lost_at(json!("online"));
+    assert_eq!(median, Some(at(7200.0)));
 }
 
 #[test]

@@ -2,13 +2,15 @@
 //!
 //! Which interval is used follows from n alone: below 20 replicates Student's t
 //! (a percentile bootstrap of a nominal 95 % covers .72 at n=3 and .88 at n=10),
-//! from 20 on the BCa bootstrap. A quantity that is not defined is `None`, never
+//! from 20 on the BCa bootstrap. What shares networks with its neighbours has an
+//! interval of its own ([`jackknife`]). A quantity that is not defined is `None`, never
 //! infinite: with zero spread a t statistic says nothing.
 
 pub mod bootstrap;
 pub mod ceiling;
 pub mod correlation;
 pub mod equivalence;
+pub mod jackknife;
 pub mod joint;
 pub mod maxt;
 pub mod multiplicity;
@@ -23,6 +25,7 @@ pub mod survival;
 pub use ceiling::{Ceiling, NoCeiling, has_order, noise_ceiling};
 pub use correlation::{cosine, pearson, ranks};
 pub use equivalence::{Equivalence, tost};
+pub use jackknife::pairs_mean;
 pub use joint::{JointEstimate, joint};
 pub use maxt::{Position, max_t};
 pub use multiplicity::{benjamini_hochberg, holm};

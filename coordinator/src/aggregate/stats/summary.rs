@@ -17,6 +17,9 @@ pub enum Method {
     JointT,
     /// Joint bootstrap over seeds, bias-corrected and accelerated.
     JointBca,
+    /// Leave-one-out jackknife over what pairs are made of: its standard error with
+    /// Student's t.
+    JackknifeT,
 }
 
 impl Method {
@@ -27,6 +30,7 @@ impl Method {
             Self::Bca => "bca_bootstrap",
             Self::JointT => "joint_bootstrap_t",
             Self::JointBca => "joint_bca_bootstrap",
+            Self::JackknifeT => "jackknife_t",
         }
     }
 
@@ -39,6 +43,7 @@ impl Method {
                 "joint bootstrap over seeds, 10,000 resamples, its error with Student's t"
             }
             Self::JointBca => "joint BCa bootstrap over seeds, 10,000 resamples",
+            Self::JackknifeT => "leave-one-seed-out jackknife, Student's t",
         }
     }
 }
@@ -142,7 +147,7 @@ pub fn t_interval_at(values: &[f64], confidence: f64) -> Option<(f64, f64)> {
 
 /// The quantile of Student's t that a two-sided interval needs. Those of 95 % and
 /// few degrees are found once: a search takes longer than the rest of an estimate.
-fn t_quantile(df: usize, confidence: f64) -> Option<f64> {
+pub(super) fn t_quantile(df: usize, confidence: f64) -> Option<f64> {
     static USUAL: [OnceLock<Option<f64>>; BOOTSTRAP_FROM] =
         [const { OnceLock::new() }; BOOTSTRAP_FROM];
     let find = || {

@@ -146,3 +146,38 @@ fn improvement_is_downwards_where_less_is_better() {
             .is_some()
     );
 }
+
+#[test]
+fn a_seed_that_diverged_is_censored_at_the_steps_of_its_own_block() {
+    let short = Fixture::default().results();
+    let mut results = short.clone();
+    for run in &mut results.runs {
+        run.point.insert("train.steps".to_owned(), json!(300));
+    }
+    // All of the other block's runs go on for ten times as long.
+    for mut run in short.runs {
+        run.ordinal += 100;
+        run.point.insert("train.steps".to_owned(), json!(3000));
+        run.key = seedbed_proto::JobKey::of(format!("{:?}", run.point).as_bytes());
+        run.metrics.iter_mut().for_each(|m| m.step *= 10);
+        results.runs.push(run);
+    }
+    let median = |results: &SweepResults, arm: &str| {
+        let a = analysed(&unseal(results.clone()));
+        let here = |r: &&Reach| r.arm == arm && r.block["train.steps"] == json!(300);
+        a.reach.iter().find(here).unwrap().median
+    };
+    for run in &mut results.runs {
+        if run.point["init"] == json!("scratch") && run.point["train.steps"] == json!(300) {
+            fail(run, FailureReason::NonFinite);
+        }
+    }
+    assert_eq!(median(&results, "scratch"), Steps::Beyond(300));
+    // Nor is there an evaluation if its twins diverge, too.
+    for run in &mut results.runs {
+        if run.point["train.steps"] == json!(300) {
+            fail(run, FailureReason::NonFinite);
+        }
+    }
+    assert_eq!(median(&results, "pretrained"), Steps::Beyond(300));
+}

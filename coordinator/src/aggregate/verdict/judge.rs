@@ -8,9 +8,9 @@ use super::{
 };
 use crate::aggregate::cells::{Cell, MetricId, key};
 use crate::aggregate::curves::{ByCell, by_cell, done};
-use crate::aggregate::measure::scale;
+use crate::aggregate::measure::{less_is_better, scale};
 use crate::aggregate::reuse::{late_minus_early, reuse, third};
-use crate::aggregate::stats::{JointEstimate, estimate, joint, paired_at};
+use crate::aggregate::stats::{JointEstimate, estimate_at, joint, paired_at};
 use crate::results::{Point, Run};
 use crate::sweep::Compare;
 
@@ -24,9 +24,9 @@ pub(in crate::aggregate) struct Splits<'a> {
     pub primary: &'a str,
 }
 
-/// The verdict; none where the sweep does not ask for it: it compares no
-/// pretrained with a scratch network, or neither inspected blocks nor
-/// re-initialised any.
+/// The verdict, of the first block that names a pretrained and a scratch network;
+/// none where the sweep does not ask for it: no block names both, or none of those
+/// that do inspected blocks or re-initialised any.
 pub(in crate::aggregate) fn judge(
     runs: &[&Run],
     cells: &[Cell],
@@ -34,22 +34,9 @@ pub(in crate::aggregate) fn judge(
     splits: &Splits<'_>,
 ) -> Option<Verdict> {
     let runs = by_cell(runs, compare);
-    let of = |block: &Point, arm: &str| {
-        cells
-            .iter()
-            .find(|c| c.chosen && &c.block == block && c.arm == arm)
-    };
-    let meets =
-        |block: &&Point| of(block, FINE_TUNED).is_some() && of(block, FROM_SCRATCH).is_some();
-    let asked = |block: &&Point| {
-        let arms = [FINE_TUNED, FROM_SCRATCH].map(|arm| of(block, arm));
-        let inspected = arms.into_iter().flatten().any(|c| depth(&runs, c) > 0);
-        let redone = |edge: &str| {
-            let name = format!("reinit_{edge}_");
-            let here = |c: &&Cell| &&c.block == block && c.arm.starts_with(&name);
-            cells.iter().any(|c| here(&c))
-        };
-        inspected || (redone("first") && redone("last"))
+    let named = |block: &Point, arm: &str| {
+        let here = |c: &&Cell| &c.block == block && c.arm == arm;
+        cells.iter().any(|c| here(&c))
     };
     let mut blocks: Vec<&Point> = Vec::new();
     for cell in cells {
@@ -57,23 +44,54 @@ pub(in crate::aggregate) fn judge(
             blocks.push(&cell.block);
         }
     }
-    blocks.retain(|b| meets(b) && asked(b));
+    blocks.retain(|b| named(b, FINE_TUNED) && named(b, FROM_SCRATCH));
+    if !blocks.iter().any(|b| asked(b, cells, &runs)) {
+        return None;
+    }
+    // Which one it is must not hang on what came of it.
     let (block, others) = blocks.split_first()?;
     let block = *block;
-    let scene = Scene {
-        runs: &runs,
-        fine_tuned: of(block, FINE_TUNED)?,
-        scratch: of(block, FROM_SCRATCH)?,
-        cells: cells
-            .iter()
-            .filter(|c| c.chosen && &c.block == block)
-            .collect(),
-        splits,
-        confidence: compare.confidence(),
+    let chosen = |arm: &str| {
+        let here = |c: &&Cell| c.chosen && &c.block == block && c.arm == arm;
+        cells.iter().find(here).ok_or_else(|| {
+            let axis = compare.select_axis();
+            format!("no {axis} of {arm} was chosen: no seed has what it is chosen by")
+        })
     };
-    let judgements = [When::Final, When::Matched].map(|when| scene.judgement(when));
+    let both = chosen(FINE_TUNED).and_then(|ft| Ok((ft, chosen(FROM_SCRATCH)?)));
+    let judgements = match both {
+        Ok((fine_tuned, scratch)) => {
+            let scene = Scene {
+                runs: &runs,
+                fine_tuned,
+                scratch,
+                cells: cells
+                    .iter()
+                    .filter(|c| c.chosen && &c.block == block)
+                    .collect(),
+                splits,
+                confidence: compare.confidence(),
+            };
+            [When::Final, When::Matched].map(|when| scene.judgement(when))
+        }
+        Err(reason) => [When::Final, When::Matched].map(|when| Judgement::open(when, &reason)),
+    };
     let others = others.iter().map(|b| (*b).clone()).collect();
     Some(Verdict::of(block.clone(), others, judgements))
+}
+
+/// Whether a block has what a verdict is made of: blocks that were inspected in one
+/// of the two arms, or arms whose first and last blocks were re-initialised.
+fn asked(block: &Point, cells: &[Cell], runs: &ByCell<'_>) -> bool {
+    let mut here = cells.iter().filter(|c| &c.block == block);
+    let redone = |edge: &str| {
+        let name = format!("reinit_{edge}_");
+        let mut here = here.clone();
+        here.any(|c| c.arm.starts_with(&name))
+    };
+    let both = redone("first") && redone("last");
+    let judged = |c: &&Cell| c.chosen && matches!(c.arm.as_str(), FINE_TUNED | FROM_SCRATCH);
+    both || here.any(|c| judged(&c) && depth(runs, c) > 0)
 }
 
 struct Scene<'a> {
@@ -121,7 +139,7 @@ impl Scene<'_> {
             format!("L(U) in {FINE_TUNED}: reuse in the last third of layers − in the first"),
         );
         let n = ft.seeds.len();
-        if let Err(reason) = usable(&[(FINE_TUNED, ft)], depth) {
+        if let Err(reason) = usable(&[(FINE_TUNED, ft)], depth, self.confidence) {
             return Condition::open(name, None, n, ft.left_out.clone(), reason);
         }
         let stream = format!("L(U) {}", key(&self.fine_tuned.point));
@@ -146,7 +164,8 @@ impl Scene<'_> {
         let (ft, sc) = (ft.only(&both), sc.only(&both));
         let n = both.len();
         let left_out = merged(&ft.left_out, &sc.left_out);
-        if let Err(reason) = usable(&[(FINE_TUNED, &ft), (FROM_SCRATCH, &sc)], depth) {
+        let arms = [(FINE_TUNED, &ft), (FROM_SCRATCH, &sc)];
+        if let Err(reason) = usable(&arms, depth, self.confidence) {
             return Condition::open(name, None, n, left_out, reason);
         }
         let stream = format!("L(U) − L(U) {}", key(&self.fine_tuned.point));
@@ -168,11 +187,15 @@ impl Scene<'_> {
             ),
         };
         let id = MetricId::whole(split, self.splits.primary);
+        // Harm is less of what is better when more, and more of what is better when
+        // less.
+        let less = less_is_better(&id.name);
         let claim = |first: &str, last: &str| {
+            let (one, other) = if less { (last, first) } else { (first, last) };
             (
                 "late_blocks_matter",
                 format!(
-                    "{} on {split} {what}: {first} − {last}, paired by seed",
+                    "{} on {split} {what}: {one} − {other}, paired by seed",
                     id.name
                 ),
             )
@@ -205,7 +228,7 @@ impl Scene<'_> {
                 }
             };
             match (of(run), of(other)) {
-                (Ok(a), Ok(b)) => differences.push(a - b),
+                (Ok(a), Ok(b)) => differences.push(if less { b - a } else { a - b }),
                 (Err(why), _) | (_, Err(why)) => left_out.push(Unused { seed: *seed, why }),
             }
         }
@@ -317,7 +340,7 @@ fn merged(a: &[Unused], b: &[Unused]) -> Vec<Unused> {
 }
 
 /// Whether reuse is defined in every layer that is needed.
-fn usable(arms: &[(&str, &Layers)], depth: usize) -> Result<(), String> {
+fn usable(arms: &[(&str, &Layers)], depth: usize, confidence: f64) -> Result<(), String> {
     if depth < 2 {
         return Err("no block was reset or removed (inspect: reversion)".to_owned());
     }
@@ -330,7 +353,7 @@ fn usable(arms: &[(&str, &Layers)], depth: usize) -> Result<(), String> {
         }
         let k = third(depth);
         for layer in (0..k).chain(depth - k..depth) {
-            if let Some(interval) = unshown(layers, layer) {
+            if let Some(interval) = unshown(layers, layer, confidence) {
                 return Err(format!(
                     "removing layer {layer} of {arm} is not shown to cost anything ({interval}), so its reuse is not defined"
                 ));
@@ -342,10 +365,11 @@ fn usable(arms: &[(&str, &Layers)], depth: usize) -> Result<(), String> {
 
 /// The interval of a layer's ablation, in words, where it does not lie above zero:
 /// a layer whose removal improves the answer is no more shown to cost anything than
-/// one whose removal changes nothing.
-fn unshown(layers: &Layers, layer: usize) -> Option<String> {
+/// one whose removal changes nothing. The confidence is that of the conditions that
+/// rest on it.
+fn unshown(layers: &Layers, layer: usize, confidence: f64) -> Option<String> {
     let values: Vec<f64> = layers.ablation.iter().map(|row| row[layer]).collect();
-    let e = estimate(&values, &format!("ablation {layer}"))?;
+    let e = estimate_at(&values, &format!("ablation {layer}"), confidence)?;
     match e.interval {
         Some((low, high)) if low <= 0.0 => Some(format!("[{low:.3}, {high:.3}]")),
         Some(_) => None,
@@ -365,7 +389,8 @@ fn by_layer(arm: &'static str, layers: &Layers, depth: usize, confidence: f64) -
     let mean = |rows: &[Vec<f64>], l: usize| rows.iter().map(|r| r[l]).sum::<f64>() / n as f64;
     (0..depth)
         .map(|layer| {
-            let defined = n > 1 && !whole[layer].is_nan() && unshown(layers, layer).is_none();
+            let shown = || unshown(layers, layer, confidence).is_none();
+            let defined = n > 1 && !whole[layer].is_nan() && shown();
             let interval = defined.then(|| {
                 let column = |rows: &[Vec<f64>]| -> Vec<Vec<f64>> {
                     rows.iter().map(|r| vec![r[layer]]).collect()

@@ -13,9 +13,11 @@
 //! confounds mechanism, so the whole is judged twice: at the final step, and at
 //! the step at which a run first passed .95 validation accuracy.
 //!
-//! A sweep has one verdict, fixed beforehand to the first block that it names (the
-//! first frozen set, say): to judge all of them and take the one that suits would be
-//! many tries at one claim. The block is named, and so are those that were not judged.
+//! A sweep has one verdict, fixed beforehand to the first block that names both arms
+//! (the first frozen set, say): to judge all of them and take the one that suits would
+//! be many tries at one claim, and to pass over one that lacks evidence would be
+//! another. Without evidence it is undetermined. The block is named, and so are those
+//! that were not judged.
 
 mod evidence;
 mod judge;
@@ -170,7 +172,7 @@ pub struct Verdict {
     pub exploratory: bool,
     /// Where the arms meet.
     pub block: Point,
-    /// Further blocks of the sweep that could be judged, and were not.
+    /// Further blocks that name both arms: none of them was judged.
     pub blocks_not_judged: Vec<Point>,
     /// At the final step, and at matched accuracy.
     pub judgements: [Judgement; 2],
@@ -221,6 +223,27 @@ impl Verdict {
             }
         }
         reasons
+    }
+}
+
+impl Judgement {
+    /// Nothing can be judged, for one reason.
+    fn open(when: When, reason: &str) -> Self {
+        let condition = |name, claim: &str| {
+            let claim = (name, claim.to_owned());
+            Condition::open(claim, None, 0, vec![], reason.to_owned())
+        };
+        Self {
+            when,
+            outcome: Outcome::Undetermined,
+            conditions: [
+                condition("late_reuse", "L(U) in the fine-tuned network"),
+                condition("more_than_scratch", "L(U) − L(U) in the twin from scratch"),
+                condition("late_blocks_matter", "harm of late − of early blocks"),
+            ],
+            layers: vec![],
+            seeds: vec![],
+        }
     }
 }
 

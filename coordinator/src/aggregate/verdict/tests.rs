@@ -432,3 +432,138 @@ fn other_sweeps_get_no_verdict_and_sealed_ones_none_yet() {
     assert!(select(&sealed, &Compare::default()).is_some());
     assert_eq!(analyse(&sealed, &Compare::default()).verdict, None);
 }
+
+#[test]
+fn more_of_what_is_better_when_less_is_harm() {
+    let compare = Compare {
+        select: Some(crate::sweep::Select {
+            axis: "learning_rate".to_owned(),
+            by: "val.nll".to_owned(),
+        }),
+        ..Compare::default()
+    };
+    let mut results = Planted::default().results();
+    for run in &mut results.runs {
+        let mut nll = run.metrics.clone();
+        nll.retain(|m| m.name == "incongruent_accuracy");
+        for m in &mut nll {
+            m.name = "nll".to_owned();
+            m.value = 1.0 - m.value;
+        }
+        run.metrics.extend(nll);
+    }
+    let verdict = analyse(&fixture::unseal(results), &compare).verdict;
+    for judgement in verdict.unwrap().judgements {
+        let harm = &judgement.conditions[2];
+        assert_eq!(harm.holds, Some(true), "{harm:?}");
+        assert!((harm.estimate.unwrap() - 0.07).abs() < 0.01, "{harm:?}");
+        let sides = "reinit_last_2 − reinit_first_2";
+        assert!(harm.claim.contains(sides), "{}", harm.claim);
+    }
+}
+
+/// Two blocks that name both arms, the second in an order behind the first.
+fn two_blocks(first: &Planted, second: &Planted) -> SweepResults {
+    let mut results = first.results();
+    let mut frozen = second.results();
+    for run in &mut frozen.runs {
+        run.ordinal += 100;
+        run.key = JobKey::of(format!("frozen {}", run.key).as_bytes());
+        run.point.insert("frozen".to_owned(), json!({"prefix": 2}));
+    }
+    results.runs.extend(frozen.runs);
+    results
+}
+
+#[test]
+fn the_first_block_is_judged_whatever_evidence_there_is() {
+    let none = Planted {
+        harm: None,
+        ..Planted::default()
+    };
+    let whole = two_blocks(&none, &Planted::default());
+    let is_first = |run: &&mut Run| run.point["frozen"] == json!("none");
+    // Nothing of it was inspected.
+    let mut unasked = whole.clone();
+    for run in unasked.runs.iter_mut().filter(is_first) {
+        run.metrics.retain(|m| m.layer.is_none());
+    }
+    // An arm of it was lost.
+    let mut lost = whole;
+    let scratch = |run: &&mut Run| is_first(run) && run.point["init"] == json!("scratch");
+    for run in lost.runs.iter_mut().filter(scratch) {
+        fixture::fail(run, FailureReason::NonFinite);
+    }
+    for (results, why) in [
+        (unasked, "no block was reset or removed"),
+        (lost, "no learning_rate of scratch was chosen"),
+    ] {
+        let a = analyse(&fixture::unseal(results), &Compare::default());
+        let verdict = a.verdict.expect("another block was asked about");
+        assert_eq!(verdict.block["frozen"], json!("none"));
+        assert_eq!(verdict.outcome, Outcome::Undetermined);
+        let reasons = verdict.reasons();
+        assert!(reasons.iter().any(|r| r.contains(why)), "{reasons:?}");
+        let others: Vec<_> = verdict.blocks_not_judged.iter().collect();
+        assert_eq!(others.len(), 1);
+        assert_eq!(others[0]["frozen"], json!({"prefix": 2}));
+    }
+}
+
+#[test]
+fn blocks_without_evidence_are_among_those_that_were_not_judged() {
+    let none = Planted {
+        harm: None,
+        ..Planted::default()
+    };
+    let mut results = two_blocks(&Planted::default(), &none);
+    let frozen = |run: &&mut Run| run.point["frozen"] != json!("none");
+    for run in results.runs.iter_mut().filter(frozen) {
+        run.metrics.retain(|m| m.layer.is_none());
+    }
+    let verdict = judged(results);
+    assert_eq!(verdict.outcome, Outcome::Supported);
+    assert_eq!(verdict.blocks_not_judged.len(), 1);
+}
+
+#[test]
+fn a_layer_costs_something_at_the_confidence_of_the_verdict() {
+    let mut results = Planted::default().results();
+    let tuned = results
+        .runs
+        .iter_mut()
+        .filter(|r| r.point["init"] == "pretrained");
+    for run in tuned {
+        // t = 2.6 on 7 degrees of freedom: above zero at 95 %, not at 97.5 %.
+        let sign = if run.point["seed"].as_u64().unwrap() % 2 == 0 {
+            1.0
+        } else {
+            -1.0
+        };
+        for m in &mut run.metrics {
+            if m.layer == Some(5) && m.name == "ablation.block" {
+                m.value = 0.0983 + 0.1 * sign;
+            }
+        }
+    }
+    let results = fixture::unseal(results);
+    let reuse = |compare: &Compare| {
+        let verdict = analyse(&results, compare).verdict.unwrap();
+        let open = verdict.reasons();
+        let open = open.iter().any(|r| r.contains("removing layer 5"));
+        (open, verdict.judgements[0].layers[5].reuse.is_some())
+    };
+    assert_eq!(reuse(&Compare::default()), (false, true));
+    let until = crate::sweep::Until {
+        half_width: 1e-9,
+        metric: "val.incongruent_accuracy".to_owned(),
+        initial: 4,
+        block: 4,
+        max_seeds: 8,
+    };
+    let compare = Compare {
+        until: Some(until),
+        ..Compare::default()
+    };
+    assert_eq!(reuse(&compare), (true, false));
+}

@@ -1,6 +1,6 @@
 //! Tables of behaviour, at the chosen values.
 
-use crate::aggregate::behaviour::{EFFICIENT, TRAIN_SET, efficiency};
+use crate::aggregate::behaviour::{EFFICIENT, Needed, TRAIN_SET, TrainSet, efficiency};
 use crate::aggregate::{Analysis, Cell, Comparison, MetricId, Summary};
 use crate::report::format::{
     number, or_na, p_value, sentence, signed_with_interval, with_interval, words,
@@ -185,25 +185,27 @@ pub(super) fn by_size(a: &Analysis) -> Table {
         .number("n")
         .text(format!("seeds that reach {}", number(EFFICIENT)));
     for e in &all {
-        let rows = e.sizes.iter().filter_map(|(size, cell)| {
+        let rows = e.sizes.iter().map(|(size, cell)| {
             let metric = a.measure_of(&cell.block);
-            let summary = cell.summary(&a.headline_split, metric)?;
+            // None where every seed was lost, which is a row, too.
+            let summary = cell.summary(&a.headline_split, metric);
+            let values = summary.map_or(&[][..], |s| &s.values);
             let mut row = vec![e.arm.clone()];
             row.extend(axes.iter().map(|axis| a.axis_label(&e.block, axis)));
             row.push(size.to_string());
-            row.push(mean(Some(summary)));
-            if a.baseline.is_some() {
-                row.extend(difference(a.comparison(cell, &a.headline_split, metric)));
+            row.push(mean(summary));
+            if let Some(baseline) = &a.baseline {
+                let compared = a.comparison(cell, &a.headline_split, metric);
+                row.extend(match compared {
+                    None if &cell.arm != baseline => ["NA".to_owned(), "NA".to_owned()],
+                    compared => difference(compared),
+                });
             }
-            row.push(format!(
-                "{}/{}",
-                summary.values.len(),
-                cell.seeds.expected()
-            ));
-            let reached = summary.values.iter().filter(|v| v.1 >= EFFICIENT).count();
+            row.push(format!("{}/{}", values.len(), cell.seeds.expected()));
+            let reached = values.iter().filter(|v| v.1 >= EFFICIENT).count();
             // A seed that failed has not reached it.
             row.push(format!("{reached}/{}", cell.seeds.expected()));
-            Some(row)
+            row
         });
         table.section(rows.collect());
     }
@@ -218,15 +220,17 @@ pub(super) fn by_size(a: &Analysis) -> Table {
                 .filter(|axis| e.block.contains_key(**axis))
                 .map(|axis| format!("{axis} {}", a.axis_label(&e.block, axis)))
                 .collect();
-            let median = e.median().map_or_else(
-                || "more than any here".to_owned(),
-                |size| match size.to_string().as_str() {
-                    "online" => "only online".to_owned(),
-                    n => n.to_owned(),
-                },
-            );
+            let median = match e.median() {
+                None => "unknown".to_owned(),
+                Some(Needed::Beyond) => "more than any here".to_owned(),
+                Some(Needed::Unknown(size)) => format!("unknown, as no seed is done at {size}"),
+                Some(Needed::At(TrainSet::Online)) => "only online".to_owned(),
+                Some(Needed::At(size)) => size.to_string(),
+            };
             let seeds = match (e.by_seed.len(), a.seeds.len()) {
-                (known, planned) if known < planned => format!(" over {known} of {planned} seeds"),
+                (known @ 1.., planned) if known < planned => {
+                    format!(" over {known} of {planned} seeds")
+                }
                 _ => String::new(),
             };
             format!("{} ({}) {median}{seeds}", e.arm, place.join(", "))

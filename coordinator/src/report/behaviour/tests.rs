@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use seedbed_proto::JobKey;
+use seedbed_proto::result::FailureReason;
 use serde_json::{Value, json};
 
 use crate::aggregate::analyse;
 use crate::aggregate::behaviour::TRAIN_SET;
-use crate::aggregate::fixture::{Fixture, unseal};
+use crate::aggregate::fixture::{Fixture, fail, unseal};
 use crate::report::figure::Styles;
 use crate::report::tests::check_golden;
 use crate::report::{markdown, write};
@@ -185,4 +186,22 @@ fn show() {
             write(&a, &results, &Path::new(&dir).join(name)).expect("writable");
         }
     }
+}
+
+#[test]
+fn a_size_at_which_every_seed_was_lost_has_its_row() {
+    let mut results = pair();
+    for run in &mut results.runs {
+        if run.point["init"] == json!("pretrained") && run.point[TRAIN_SET] == json!(720) {
+            fail(run, FailureReason::OutOfMemory);
+        }
+    }
+    results.selections.clear();
+    let a = analyse(&unseal(results), &Compare::default());
+    let table = &super::tables(&a)[3];
+    let here = |row: &&Vec<String>| row[0] == "pretrained" && row[1] == "720";
+    let row = table.sections.iter().flatten().find(here).expect("a row");
+    assert_eq!(row[2..], ["NA", "NA", "NA", "0/6", "0/6"], "{row:?}");
+    let unknown = "pretrained () unknown, as no seed is done at 720;";
+    assert!(table.note.contains(unknown), "{}", table.note);
 }

@@ -1,5 +1,6 @@
 //! What a band covers, in words.
 
+use crate::aggregate::stats::Method;
 use crate::aggregate::{Band, Coverage};
 use crate::report::tables::method_words;
 
@@ -20,6 +21,11 @@ pub(super) fn words<'a>(bands: impl IntoIterator<Item = &'a Band>, n: usize) -> 
         Coverage::FewSeeds => pointwise("fewer than 6 seeds"),
         Coverage::SeedsDiffer => pointwise("not the same seeds along a curve"),
         Coverage::NoSpread => pointwise("no spread"),
+        Coverage::SharedNetworks => format!(
+            "pointwise 95 % interval ({}), no correction: pairs of neighbouring seeds share a \
+             network",
+            Method::JackknifeT.words()
+        ),
     };
     let words: Vec<String> = found.iter().map(one).collect();
     format!("band: {}", words.join("; elsewhere "))

@@ -3,9 +3,10 @@
 
 use super::Figure;
 use super::band;
+use super::domain::{CUT, cuts, domain};
 use super::frame::Frame;
 use super::labels::{self, Label};
-use super::scale::{Scale, round_domain};
+use super::scale::Scale;
 use super::style::{FLOOR, Styles};
 use super::svg::{Stroke, Svg};
 use crate::aggregate::{self, Analysis, Band, Curve, MetricId};
@@ -45,6 +46,7 @@ pub(in super::super) fn learning_curves(
     let bands: Vec<Band> = curves.iter().map(|c| band_of(c)).collect();
     let name = format!("{} ({split})", words(metric));
     let mut svg = Svg::new(WIDTH, blocks.len() as f64 * PANEL);
+    let mut cut = false;
     for (i, block) in blocks.iter().enumerate() {
         let frame = Frame {
             left: LEFT,
@@ -58,7 +60,7 @@ pub(in super::super) fn learning_curves(
             .filter(|c| &c.block == *block)
             .collect();
         frame.title(&mut svg, &a.block_label(block));
-        panel(&mut svg, frame, a, styles, &here, &name);
+        cut |= panel(&mut svg, frame, a, styles, &here, &name);
     }
     let seeds = curves
         .iter()
@@ -68,7 +70,7 @@ pub(in super::super) fn learning_curves(
         title: format!("{} on {split} while learning", sentence(&words(metric))),
         svg: svg.finish(&format!("Learning curves of {name} by arm")),
         caption: format!(
-            "Thick line: mean over {} seeds; {}; thin lines: each seed.{}{}",
+            "Thick line: mean over {} seeds; {}; thin lines: each seed.{}{}{}",
             n_words(seeds),
             band::words(&bands, n),
             if a.floors
@@ -79,6 +81,7 @@ pub(in super::super) fn learning_curves(
             } else {
                 ""
             },
+            if cut { CUT } else { "" },
             at_chosen(a)
         ),
     })
@@ -98,6 +101,7 @@ fn band_of(curve: &Curve) -> Band {
     aggregate::band(values, &format!("{} {:?}", curve.arm, curve.metric))
 }
 
+/// Draws the curves of a block; whether a band is cut at the panel's edge.
 fn panel(
     svg: &mut Svg,
     frame: Frame,
@@ -105,8 +109,10 @@ fn panel(
     styles: &Styles,
     curves: &[&Curve],
     name: &str,
-) {
-    let Some(first) = curves.first() else { return };
+) -> bool {
+    let Some(first) = curves.first() else {
+        return false;
+    };
     let floors: Vec<(f64, String)> = a
         .floors
         .iter()
@@ -119,10 +125,10 @@ fn panel(
     let values = points()
         .flat_map(|p| p.values.iter().map(|v| v.1))
         .chain(floors.iter().map(|f| f.0));
-    let y = Scale::linear(
-        round_domain(values, bounds(&first.metric.name)),
-        frame.upwards(),
-    );
+    let bands: Vec<Band> = curves.iter().map(|c| band_of(c)).collect();
+    let ends = || bands.iter().flat_map(|b| &b.ends).copied().flatten();
+    let domain = domain(values, ends(), bounds(&first.metric.name));
+    let y = Scale::linear(domain, frame.upwards());
     let last = points().map(|p| p.step).max().unwrap_or(1);
     let x = Scale::linear((0.0, last as f64), frame.across());
 
@@ -138,9 +144,8 @@ fn panel(
     }
 
     let place = |step: u64, value: f64| (x.at(step as f64), y.at(value));
-    for curve in curves {
+    for (curve, around) in curves.iter().zip(&bands) {
         let colour = styles.of(&curve.arm).colour;
-        let around = band_of(curve);
         let edge = |pick: fn((f64, f64)) -> f64| {
             let both = curve.points.iter().zip(&around.ends);
             both.map(move |(p, ends)| {
@@ -195,6 +200,7 @@ fn panel(
     }
     marks.extend(floor_labels(&floors, &y));
     labels::draw(svg, frame.right, (frame.top, frame.bottom), marks);
+    cuts(domain, ends())
 }
 
 /// One label for floors whose lines lie upon each other.
@@ -235,6 +241,8 @@ fn joined(names: &[String]) -> String {
 pub(super) fn bounds(metric: &str) -> (f64, f64) {
     if metric.ends_with("accuracy") || metric.ends_with("mass") {
         (0.0, 1.0)
+    } else if metric.ends_with("nll") || metric.ends_with("loss") {
+        (0.0, f64::INFINITY)
     } else {
         (f64::NEG_INFINITY, f64::INFINITY)
     }

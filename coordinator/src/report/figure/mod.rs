@@ -5,6 +5,7 @@
 
 mod band;
 mod curves;
+mod domain;
 mod dots;
 mod efficiency;
 mod forest;

@@ -1,8 +1,9 @@
 //! Curves over depth: the mean over seeds with its band, each seed as a thin line.
 
+use super::domain::{cuts, domain};
 use super::frame::Frame;
 use super::labels::{self, Label};
-use super::scale::{Scale, round_domain};
+use super::scale::Scale;
 use super::style::{INK, MUTED};
 use super::svg::{Stroke, Svg};
 use crate::aggregate::{self, Band, Summary};
@@ -94,6 +95,24 @@ pub(super) struct Panel<'a> {
     pub lines: Vec<Line<'a>>,
 }
 
+impl Panel<'_> {
+    fn bands(&self) -> impl Iterator<Item = (f64, f64)> {
+        self.lines.iter().flat_map(Line::ends).copied().flatten()
+    }
+
+    fn domain(&self) -> (f64, f64) {
+        let points = self.lines.iter().flat_map(|line| &line.points);
+        let values = points.flat_map(|(_, s)| s.values.iter().map(|v| v.1));
+        let values = values.chain(self.ceiling.iter().flat_map(|c| [c.1, c.2]));
+        domain(values.chain(self.reference), self.bands(), self.bounds)
+    }
+
+    /// Whether a band is cut at its edge.
+    pub fn cuts(&self) -> bool {
+        cuts(self.domain(), self.bands())
+    }
+}
+
 /// Panels, `columns` side by side.
 pub(super) fn draw(width: f64, panels: &[Panel<'_>], columns: usize, label: &str) -> String {
     let columns = columns.clamp(1, panels.len().max(1));
@@ -122,16 +141,7 @@ pub(super) fn draw(width: f64, panels: &[Panel<'_>], columns: usize, label: &str
 fn one(svg: &mut Svg, frame: Frame, panel: &Panel<'_>) {
     frame.title(svg, &panel.title);
     let points = || panel.lines.iter().flat_map(|line| &line.points);
-    let ends = panel.lines.iter().flat_map(Line::ends).flatten();
-    // A wide band must not flatten what it is about.
-    let ends = ends.filter(|(low, high)| high - low < 2.0);
-    let ends = ends.flat_map(|(low, high)| [*low, *high]);
-    let values = points()
-        .flat_map(|(_, s)| s.values.iter().map(|v| v.1))
-        .chain(ends)
-        .chain(panel.ceiling.iter().flat_map(|c| [c.1, c.2]));
-    let domain = round_domain(values.chain(panel.reference), panel.bounds);
-    let y = Scale::linear(domain, frame.upwards());
+    let y = Scale::linear(panel.domain(), frame.upwards());
     let ends = points().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (x, _)| {
         (low.min(*x), high.max(*x))
     });
@@ -243,6 +253,58 @@ fn band(svg: &mut Svg, frame: Frame, line: &Line<'_>, x: &Scale, y: &Scale) {
             .collect();
         if places.len() > 1 {
             svg.polyline(&places, Stroke::new(line.colour, 0.9).opacity(0.35));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::stats::estimate;
+
+    fn summary(values: [f64; 2]) -> Summary {
+        Summary {
+            step: Some(1),
+            values: (1..).zip(values).collect(),
+            unavailable: vec![],
+            estimate: estimate(&values, ""),
+        }
+    }
+
+    #[track_caller]
+    fn check(values: [f64; 2], ends: [(f64, f64); 2], cut: bool) {
+        let (a, b) = (summary(values), summary(values));
+        let points = vec![(0.0, &a), (1.0, &b)];
+        let mut line = Line::new("one".to_owned(), "#000", points);
+        line.band.as_mut().expect("a band").ends = ends.map(Some).to_vec();
+        let panel = Panel {
+            title: String::new(),
+            y_name: String::new(),
+            x_name: String::new(),
+            bounds: (f64::NEG_INFINITY, f64::INFINITY),
+            ceiling: vec![],
+            reference: None,
+            lines: vec![line],
+        };
+        assert_eq!(panel.cuts(), cut);
+        let svg = draw(400.0, &[panel], 1, "");
+        let (_, area) = svg.split_once("<polygon points=\"").expect("a band");
+        let (area, _) = area.split_once('"').expect("its points");
+        let heights = area
+            .split(' ')
+            .filter_map(|p| p.split_once(',')?.1.parse::<f64>().ok());
+        let edges = [TOP, PANEL - BOTTOM];
+        let beyond = heights.filter(|y| edges.iter().any(|edge| (edge - y).abs() < 0.05));
+        assert_eq!(beyond.count() > 0, cut, "{values:?}: {area}");
+    }
+
+    #[test]
+    fn a_band_is_shown_whole_unless_it_flattens_what_it_is_about() {
+        for scale in [0.01, 1.0, 100.0] {
+            let ends = |low: f64, high: f64| [(0.0, scale), (low * scale, high * scale)];
+            check([0.0, scale], ends(-1.3, 2.3), false);
+            // As two seeds make it.
+            check([0.0, scale], ends(-5.9, 6.9), true);
         }
     }
 }

@@ -514,3 +514,55 @@ fn maps_are_compared_between_arms_and_between_seeds() {
     let report = String::from_utf8(files["report.md"].clone()).unwrap();
     assert!(report.contains("How alike patching maps are"));
 }
+
+#[test]
+fn what_was_found_inside_networks_is_no_learning_curve() {
+    let mut results = inspected();
+    let drift = |run: &&Run| run.point[QUESTION] == json!("drift");
+    let asked: Vec<Run> = results.inspections.iter().filter(drift).cloned().collect();
+    for (step, mut run) in [0, 100]
+        .iter()
+        .flat_map(|s| asked.iter().map(move |r| (*s, r.clone())))
+    {
+        run.key = JobKey::of(format!("{step} {}", run.key).as_bytes());
+        run.ordinal += 1000 + step;
+        run.point.insert(AT.into(), json!("step"));
+        run.point.insert(STEP.into(), json!(step));
+        for m in &mut run.metrics {
+            (m.step, m.split) = (step, "weights".to_owned());
+        }
+        results.inspections.push(run);
+    }
+    let files = files(&results);
+    let text = |name: &str| String::from_utf8(files[name].clone()).unwrap();
+    assert!(text("mechanisms.csv").contains(",drift,step,100,"));
+    assert!(!text("learning_curves.csv").contains("drift."));
+}
+
+/// Each network stands in two pairs of seeds, so pairs are no replicates.
+#[test]
+fn pairs_of_seeds_are_not_taken_for_independent() {
+    let results = inspected_over(7);
+    let a = analysed(&results);
+    let cell = a.cells.iter().find(|c| c.arm == "pretrained").unwrap();
+    let method = |name: &str| {
+        let of = cell.summaries.iter().filter(|(id, _)| id.name == name);
+        of.map(|(_, s)| s.estimate.as_ref().unwrap().method.name())
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    for name in [
+        "cka.ft_ft",
+        "rsa.ft_ft",
+        "transplant.ft_ft.block",
+        "interpolation.ft_ft.loss",
+    ] {
+        assert_eq!(method(name), ["jackknife_t"].into(), "{name}");
+    }
+    for name in ["cka.ft_sc", "transplant.pt_ft.block", "reversion.block"] {
+        assert_eq!(method(name), ["student_t"].into(), "{name}");
+    }
+    let page = String::from_utf8(files(&results)["report.html"].clone()).unwrap();
+    let words = "pointwise 95 % interval (leave-one-seed-out jackknife, Student's t), no \
+                 correction: pairs of neighbouring seeds share a network";
+    assert!(page.contains(words));
+}

@@ -141,3 +141,89 @@ fn a_seed_of_unknown_steps_is_said() {
         "{each}"
     );
 }
+
+#[test]
+fn a_later_selection_does_not_say_that_tests_were_sealed() {
+    let mut results = Fixture {
+        rates: vec![0.0002, 0.0005, 0.001],
+        ..Fixture::default()
+    }
+    .selected();
+    let said = |results: &SweepResults| {
+        let a = analysed(results);
+        let page = String::from_utf8(files(results)["report.html"].clone()).unwrap();
+        (methods::methods(&a, results).replace('\n', " "), page)
+    };
+    let (text, page) = said(&results);
+    assert!(text.contains("before any test result was read"), "{text}");
+    assert!(page.contains("Tests stay sealed until the choice is on record."));
+
+    let mut second = results.selections[0].clone();
+    second.version = 2;
+    results.current = Some(2);
+    results.selections.push(second);
+    let (text, page) = said(&results);
+    assert!(!text.contains("before any test result was read"), "{text}");
+    let want = "This is version 2 of the choice: test results had been open under an earlier one.";
+    assert!(text.contains(want), "{text}");
+    assert!(page.contains(want));
+    assert!(!page.contains("Tests stay sealed until the choice is on record."));
+}
+
+#[test]
+fn notes_that_weigh_most_come_first_and_lost_seeds_are_folded() {
+    let arms = ["pretrained", "scratch", "shuffled", "blocks_only"];
+    let mut results = Fixture {
+        arms: arms.map(|arm| json!(arm)).to_vec(),
+        rates: vec![0.0002, 0.0005, 0.001],
+        ..Fixture::default()
+    }
+    .results();
+    results.runs.retain(|r| {
+        r.point["init"] != json!("scratch") || r.point["learning_rate"] == json!(0.0005)
+    });
+    for run in &mut results.runs {
+        if run.point["seed"] == json!(2) {
+            fail(run, FailureReason::OutOfMemory);
+        }
+    }
+    let text = terminal(&analysed(&unseal(results)));
+    let (_, notes) = text.split_once("\nNotes\n").unwrap();
+    let notes: Vec<&str> = notes.split("\n - ").collect();
+    assert!(notes[0].contains("different grids"), "{notes:?}");
+    assert!(
+        notes[1..4]
+            .iter()
+            .all(|n| n.contains("paired over the 5 seeds"))
+    );
+    assert!(
+        notes[4].contains("failed: 10 seeds in 10 of 10 cells"),
+        "{notes:?}"
+    );
+    assert_eq!(notes.len(), 5, "{notes:?}");
+}
+
+#[test]
+fn bands_of_learning_curves_are_shown_whole_or_said_to_be_cut() {
+    let fixture = Fixture {
+        seeds: 3,
+        ..Fixture::default()
+    };
+    let a = analysed(&fixture.selected());
+    let styles = figure::Styles::new(&a.arms);
+    // Of three seeds a band is wider than they are apart, and a cost has no bounds.
+    for (metric, cut) in [("congruency_cost", false), ("incongruent_accuracy", true)] {
+        let figure = figure::learning_curves(&a, &styles, "val", metric).unwrap();
+        let bands = figure.svg.split("<polygon points=\"").skip(1);
+        let bands =
+            bands.filter_map(|rest| rest.split_once('"').filter(|r| r.1.contains("fill-op")));
+        let corners: Vec<&str> = bands.flat_map(|(area, _)| area.split(' ')).collect();
+        assert!(corners.len() > 20, "{metric}: {corners:?}");
+        let at_edge = corners
+            .iter()
+            .any(|c| c.ends_with(",34") || c.ends_with(",248"));
+        assert_eq!(at_edge, cut, "{metric}: {corners:?}");
+        let said = figure.caption.contains("goes on beyond it");
+        assert_eq!(said, cut, "{}", figure.caption);
+    }
+}

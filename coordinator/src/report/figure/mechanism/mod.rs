@@ -20,6 +20,7 @@ use seedbed_proto::job::Moment;
 
 use super::Figure;
 use super::band;
+use super::domain::CUT;
 use super::heat::HeatCell;
 use super::profile::{Line, Panel};
 use super::style::Styles;
@@ -295,12 +296,17 @@ fn curve_words(panels: &[Panel<'_>]) -> String {
         .filter_map(|(_, s)| s.estimate.as_ref().map(|e| e.n))
         .collect();
     format!(
-        "Lines: mean over seeds ({}); {}; thin lines: each seed.",
+        "Lines: mean over seeds ({}); {}; thin lines: each seed.{}",
         n_words(n.iter().copied()),
         band::words(
             lines().filter_map(|line| line.band.as_ref()),
             n.iter().copied().max().unwrap_or(0)
-        )
+        ),
+        if panels.iter().any(Panel::cuts) {
+            CUT
+        } else {
+            ""
+        }
     )
 }
 
