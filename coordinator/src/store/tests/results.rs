@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::artifacts::{Artifacts, Blobs};
-use crate::results::{Choice, Selection, SweepResults};
+use crate::results::{Choice, Quantities, Selection, SweepResults};
 
 fn selection(mean: f64) -> Selection {
     Selection {
@@ -78,6 +78,43 @@ async fn test_splits_are_sealed_until_a_selection_is_on_record() {
     let outcomes: Vec<_> = after.attempts.iter().map(|a| a.outcome.as_str()).collect();
     assert_eq!(outcomes, ["done", "invalid"]);
     assert_eq!(after.attempts[0].worker, "w1");
+}
+
+#[tokio::test]
+async fn results_are_the_same_however_many_runs_are_read_at_a_time() {
+    let mut world = World::new().await;
+    world.run("submit s: a b c d").await.expect("submitted");
+    for job in ["a", "b", "c"] {
+        for line in ["acquire w1 1".to_owned(), format!("complete {job}@1")] {
+            world.run(&line).await.expect("goes on");
+        }
+    }
+    let (now, read_at) = (world.now(), world.revision("s").await);
+    let recorded = (world.store)
+        .record_selection("s", read_at, selection(0.1), now)
+        .await;
+    recorded.expect("recorded");
+    let whole = world.store.results("s").await.expect("results");
+
+    // What the runs of all pages measured stands in memory once.
+    let mut known = Quantities::default();
+    let mut runs = vec![];
+    for from in 0..4 {
+        let page = world.store.runs("s", from, 1, &mut known).await;
+        let page = page.expect("a page");
+        assert_eq!(page.len(), 1);
+        runs.extend(page);
+    }
+    // NaN is not equal to itself.
+    assert_eq!(format!("{runs:?}"), format!("{:?}", whole.runs));
+    assert_eq!(runs[3].metrics, []);
+    for runs in [&runs, &whole.runs] {
+        for run in &runs[1..3] {
+            let pairs = run.metrics.iter().zip(&runs[0].metrics);
+            assert!(pairs.into_iter().all(|(one, first)| one.shares(first)));
+            assert!(!run.metrics.is_empty());
+        }
+    }
 }
 
 #[tokio::test]
