@@ -224,20 +224,18 @@ impl Simulation {
     /// Means over the pairs of a ring, each of a network and the next.
     fn rings(&mut self) {
         type OfPair = fn(f64, f64) -> f64;
-        let of_pairs: [(&str, OfPair, f64); 3] = [
-            ("a + b", |a, b| a + b, 0.0),
-            (
-                "|a − b|",
-                |a, b| (a - b).abs(),
-                2.0 / std::f64::consts::PI.sqrt(),
-            ),
-            ("a · b", |a, b| a * b, 0.0),
+        let apart = 2.0 / std::f64::consts::PI.sqrt();
+        let of_pairs: [(&str, Data, OfPair, f64); 4] = [
+            ("a + b", Data::Normal, |a, b| a + b, 0.0),
+            ("|a − b|", Data::Normal, |a, b| (a - b).abs(), apart),
+            ("a · b", Data::Normal, |a, b| a * b, 0.0),
+            ("a + b, exponential", Data::Skewed, |a, b| a + b, 0.0),
         ];
-        for (what, of, truth) in of_pairs {
+        for (what, kind, of, truth) in of_pairs {
             for n in [3, 4, 6, 8, 10, 20] {
                 let (mut plain, mut jackknife) = (0, 0);
                 for i in 0..self.samples {
-                    let networks: Vec<f64> = (0..n).map(|_| self.normal()).collect();
+                    let networks: Vec<f64> = (0..n).map(|_| self.draw(kind)).collect();
                     let value = |k: usize| of(networks[k], networks[(k + 1) % n]);
                     let values: Vec<f64> = (0..n).map(value).collect();
                     let pair = |k: usize| (k as u64, ((k + 1) % n) as u64, values[k]);
