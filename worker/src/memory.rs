@@ -197,10 +197,13 @@ pub(crate) fn words(bytes: u64) -> String {
 ///
 /// # Errors
 /// If it can't be read.
-pub fn mapped(path: &Path) -> io::Result<Mmap> {
+///
+/// # Safety
+/// Nobody may write the file, or cut it, as long as it is mapped: it is one of this
+/// worker's own, whole when it got its name. It may be removed, or replaced by another.
+pub unsafe fn mapped(path: &Path) -> io::Result<Mmap> {
     let file = File::open(path)?;
-    // SAFETY: weights and checkpoints get their name when they are whole and are not
-    // written after that; whoever removes or replaces one leaves the mapping as it is.
+    // SAFETY: the caller's promise.
     unsafe { Mmap::map(&file) }
 }
 

@@ -104,7 +104,8 @@ pub struct Inputs {
     /// `other/0/…` of a question about networks.
     pub files: BTreeMap<String, PathBuf>,
     /// Checkpoints that earlier attempts handed over, the furthest first: the
-    /// first one that is whole is taken.
+    /// first one that is whole is taken. They are mapped: they must be in a folder of
+    /// this worker's own, where nobody writes to a file that has its name.
     pub resume: Vec<PathBuf>,
 }
 

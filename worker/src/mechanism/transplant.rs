@@ -8,11 +8,12 @@
 
 use std::collections::BTreeMap;
 
-use super::readout::{Trials, floats, hooked, numbers};
+use super::readout::{Trials, floats, hooked};
 use super::rows::{At, Rows};
 use super::swap::{Batch, Interval, Pieces, Sums, fired, floats_of_batch, pieces_of_curves};
 use super::{Answer, MechanismError, Stop, Study};
 use crate::gpt2::hooks::{End, Hooked, Part, Pass, Start};
+use crate::gpt2::weights::values;
 
 type Result<T> = std::result::Result<T, MechanismError>;
 
@@ -160,7 +161,7 @@ fn behaviour(
         let done = rows.end as f64 / trials.count() as f64;
         let ids = trials.prompts(&rows, net.device())?;
         let out = net.run(&Pass::new(Start::Ids(&ids), End::Last))?.out;
-        let logits = numbers(&net.logits(&out)?)?;
+        let logits = values(&net.logits(&out)?)?;
         for (row, trial) in logits.chunks_exact(vocab).zip(rows) {
             let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let sum: f64 = row.iter().map(|&v| f64::from(v - most).exp()).sum();
