@@ -138,14 +138,12 @@ fn line(
     Ok(points)
 }
 
-/// Requires that an end of the line is that network: a head and the LayerNorms of
-/// each block, which are small, stand for the whole.
-fn ends_at(net: &Hooked, end: &Hooked) -> Result<()> {
-    fired(net, Part::FinalNorm, end)?;
-    (0..end.config().layers).try_for_each(|layer| {
-        fired(net, Part::Norms(layer), end)?;
-        fired(net, Part::Head(layer, 0), end)
-    })
+/// Requires that an end of the line is that network, in all its parts.
+pub(super) fn ends_at(net: &Hooked, end: &Hooked) -> Result<()> {
+    let ends = [Part::Embedding, Part::Unembedding, Part::FinalNorm];
+    let blocks = (0..end.config().layers).map(Part::Block);
+    let mut parts = ends.into_iter().chain(blocks);
+    parts.try_for_each(|part| fired(net, part, end))
 }
 
 /// Mean cross-entropy of the answer over the vocabulary, and two-way accuracy.
