@@ -227,7 +227,12 @@ impl Simulation {
         let apart = 2.0 / std::f64::consts::PI.sqrt();
         let of_pairs: [(&str, Data, OfPair, f64); 4] = [
             ("a + b", Data::Normal, |a, b| a + b, 0.0),
-            ("|a − b|", Data::Normal, |a, b| (a - b).abs(), apart),
+            (
+                "distance of a and b",
+                Data::Normal,
+                |a, b| (a - b).abs(),
+                apart,
+            ),
             ("a · b", Data::Normal, |a, b| a * b, 0.0),
             ("a + b, exponential", Data::Skewed, |a, b| a + b, 0.0),
         ];

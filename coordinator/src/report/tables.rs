@@ -4,9 +4,7 @@ mod inference;
 mod words;
 
 pub(super) use inference::{equivalence, leave_one_out, looks, reuse, verdict, verdict_title};
-pub(super) use words::{
-    beyond_words, compared, method_words, methods_words, n_words, replicates, tests_words,
-};
+pub(super) use words::{beyond_words, compared, methods_words, n_words, replicates, tests_words};
 
 use super::SEALED;
 use super::format::{

@@ -65,14 +65,14 @@ pub(in super::super) fn learning_curves(
     let seeds = curves
         .iter()
         .flat_map(|c| c.points.iter().map(|p| p.estimate.n));
-    let n = seeds.clone().max()?;
+    let counted = |c: &&Curve| c.points.iter().map(|p| p.estimate.n).collect();
     Some(Figure {
         title: format!("{} on {split} while learning", sentence(&words(metric))),
         svg: svg.finish(&format!("Learning curves of {name} by arm")),
         caption: format!(
             "Thick line: mean over {} seeds; {}; thin lines: each seed.{}{}{}",
             n_words(seeds),
-            band::words(&bands, n),
+            band::words(bands.iter().zip(curves.iter().map(counted))),
             if a.floors
                 .iter()
                 .any(|f| f.split == split && f.metric == metric)

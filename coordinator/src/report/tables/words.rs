@@ -19,15 +19,6 @@ pub(in super::super) fn methods_words(n: impl IntoIterator<Item = usize>) -> Str
     }
 }
 
-/// "Student's t", for captions of intervals that all have the same n.
-pub(in super::super) fn method_words(n: usize) -> &'static str {
-    if n >= BOOTSTRAP_FROM {
-        Method::Bca.words()
-    } else {
-        Method::StudentT.words()
-    }
-}
-
 /// "n = 6", "n = 4 to 6": the replicates behind the numbers of a figure.
 pub(in super::super) fn n_words(n: impl Iterator<Item = usize> + Clone) -> String {
     match (n.clone().min(), n.max()) {

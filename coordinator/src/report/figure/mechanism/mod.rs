@@ -292,16 +292,14 @@ fn layers<'a>(ids: impl Iterator<Item = &'a MetricId>) -> Vec<u32> {
 fn curve_words(panels: &[Panel<'_>]) -> String {
     let lines = || panels.iter().flat_map(|panel| &panel.lines);
     let points = || lines().flat_map(|line| &line.points);
-    let n: Vec<usize> = points()
-        .filter_map(|(_, s)| s.estimate.as_ref().map(|e| e.n))
-        .collect();
+    let n = |(_, s): &(f64, &Summary)| s.estimate.as_ref().map(|e| e.n);
+    let along = |line: &Line<'_>| line.points.iter().filter_map(n).collect::<Vec<_>>();
+    let all: Vec<usize> = points().filter_map(n).collect();
+    let banded = lines().filter_map(|line| Some((line.band.as_ref()?, along(line))));
     format!(
         "Lines: mean over seeds ({}); {}; thin lines: each seed.{}",
-        n_words(n.iter().copied()),
-        band::words(
-            lines().filter_map(|line| line.band.as_ref()),
-            n.iter().copied().max().unwrap_or(0)
-        ),
+        n_words(all.iter().copied()),
+        band::words(banded),
         if panels.iter().any(Panel::cuts) {
             CUT
         } else {
