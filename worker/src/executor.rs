@@ -256,7 +256,7 @@ impl Executor {
     ) -> Result<Outcome, JobError> {
         let runner = self.runner.clone();
         let device = self.device.device.clone();
-        let free = self.device.free();
+        let memory_bytes = self.device.memory_bytes();
         let (work_dir, shared_dir) = (dir.join("work"), self.shared_dir.clone());
         let shared_bytes_max = self.shared_bytes_max;
         let (tx, rx) = tokio::sync::oneshot::channel();
@@ -267,7 +267,7 @@ impl Executor {
                 }
                 let context = RunContext {
                     device,
-                    free,
+                    memory_bytes,
                     work_dir,
                     shared_dir,
                     shared_bytes_max,

@@ -12,7 +12,6 @@ use super::decode::Setting;
 use super::document::Document;
 use super::expand;
 use super::model::{Model, ModelShape};
-use super::results;
 use super::source::{Problems, Span};
 
 /// Points of one seed; a sweep of more would not be read by anyone.
@@ -55,7 +54,6 @@ pub fn walk(
             check(&spot, shape.as_ref(), problems);
             tasks.check(&spot, by, problems);
             late(&spot, kept, problems);
-            results::check(&spot, problems);
         }
     }
     for (pattern, unused) in document.excludes.iter().zip(unused) {

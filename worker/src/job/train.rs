@@ -53,9 +53,9 @@ pub fn run(
         drifts: true,
     });
     let micro_batch = spec.engine.micro_batch;
-    footprint.require(micro_batch, ctx.free)?;
+    footprint.require(micro_batch, ctx.memory_bytes)?;
     learn(spec, job, inputs, ctx, &config, &trainable, task)
-        .map_err(|error| footprint.advise(error, micro_batch, ctx.free))
+        .map_err(|error| footprint.advise(error, micro_batch, ctx.memory_bytes))
 }
 
 /// The part that needs memory.

@@ -18,11 +18,10 @@
 
 use candle_core::Tensor;
 
-use super::readout::{Trials, deltas, floats, hooked, sign};
+use super::readout::{Trials, deltas, floats, hooked, numbers, sign};
 use super::rows::{At, Rows};
 use super::{Answer, MechanismError, Study};
 use crate::gpt2::hooks::{End, Hooked, Pass, Point, Site, Start, Trace};
-use crate::gpt2::weights::values;
 
 type Result<T> = std::result::Result<T, MechanismError>;
 
@@ -122,7 +121,7 @@ struct Layer {
 
 impl<'a> Tally<'a> {
     fn new(net: &'a Hooked, trials: Trials<'_>) -> Result<Self> {
-        let ends = values(&net.directions(&trials.answers)?)?; // (2, C)
+        let ends = numbers(&net.directions(&trials.answers)?)?; // (2, C)
         let (left, right) = ends.split_at(net.config().width);
         let difference: Vec<f64> = left
             .iter()
@@ -130,7 +129,7 @@ impl<'a> Tally<'a> {
             .map(|(&l, &r)| f64::from(r) - f64::from(l))
             .collect();
         let (gain, bias) = net.final_norm();
-        let (gain, bias) = (values(gain)?, values(bias)?);
+        let (gain, bias) = (numbers(gain)?, numbers(bias)?);
         let mut direction: Vec<f64> = difference
             .iter()
             .zip(&gain)
@@ -140,13 +139,13 @@ impl<'a> Tally<'a> {
         direction.iter_mut().for_each(|d| *d -= mean);
         let layer = |layer: usize| -> Result<Layer> {
             let (weight, bias) = net.output_projection(layer)?;
-            let weight = values(weight)?; // (C, C)
+            let weight = numbers(weight)?; // (C, C)
             Ok(Layer {
                 outward: weight
                     .chunks(direction.len())
                     .map(|row| dot(row, &direction))
                     .collect(),
-                outward_bias: dot(&values(bias)?, &direction),
+                outward_bias: dot(&numbers(bias)?, &direction),
                 attn: 0.0,
                 mlp: 0.0,
                 bias: 0.0,
@@ -174,14 +173,14 @@ impl<'a> Tally<'a> {
         let c = net.config().width;
         let end = last(&trace.out)?; // (B, C)
         // s over the frozen scale of the final LayerNorm: what every share is times.
-        let weights: Vec<f64> = values(&end)?
+        let weights: Vec<f64> = numbers(&end)?
             .chunks_exact(c)
             .zip(signs)
             .map(|(row, sign)| sign / scale(row, net.config().epsilon))
             .collect();
         let direction = self.direction.clone();
         let share = |x: &Tensor| -> Result<f64> {
-            let rows = values(&last(x)?)?;
+            let rows = numbers(&last(x)?)?;
             let rows = rows.chunks_exact(c).zip(&weights);
             Ok(rows
                 .map(|(row, weight)| weight * dot(row, &direction))
@@ -195,7 +194,7 @@ impl<'a> Tally<'a> {
             sums.mlp += share(get(layer, Site::MlpOut)?)?;
             sums.bias += sums.outward_bias * weights.iter().sum::<f64>();
             let d = c / sums.heads.len();
-            let z = values(&last(get(layer, Site::Z)?)?)?;
+            let z = numbers(&last(get(layer, Site::Z)?)?)?;
             for (z, weight) in z.chunks_exact(c).zip(&weights) {
                 let parts = z.chunks_exact(d).zip(sums.outward.chunks_exact(d));
                 for (head, (z, outward)) in sums.heads.iter_mut().zip(parts) {
@@ -204,7 +203,7 @@ impl<'a> Tally<'a> {
             }
             let pattern = get(layer, Site::Pattern)?;
             let (_, heads, queries, t) = pattern.dims4()?;
-            let rows = values(&pattern.narrow(2, queries - 1, 1)?.contiguous()?)?; // (B, H, 1, T)
+            let rows = numbers(&pattern.narrow(2, queries - 1, 1)?.contiguous()?)?; // (B, H, 1, T)
             for (rows, places) in rows.chunks_exact(heads * t).zip(places) {
                 for (head, row) in sums.heads.iter_mut().zip(rows.chunks_exact(t)) {
                     let to =

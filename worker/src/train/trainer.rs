@@ -338,9 +338,7 @@ impl<'a> Run<'a> {
         };
         for name in &self.kept {
             let path = self.ctx.work_dir.join(name);
-            // SAFETY: what is kept lies in the attempt's own directory, and is whole.
-            let kept = unsafe { Kept::file(&path) };
-            let kept = kept.map_err(|source| CheckpointError::Io { path, source })?;
+            let kept = Kept::file(&path).map_err(|source| CheckpointError::Io { path, source })?;
             checkpoint.kept.insert(name.clone(), kept);
         }
         checkpoint.write(self.settings.key, &path)?;

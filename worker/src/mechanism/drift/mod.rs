@@ -14,7 +14,6 @@ use std::ops::Range;
 
 use super::rows::{At, Rows};
 use super::{Answer, MechanismError, Study};
-use crate::gpt2::weights::values;
 use crate::gpt2::{Config, LM_HEAD, ModelError, WPE, WTE, Weights};
 
 /// The split under which numbers about weights are filed: they belong to no trials.
@@ -185,7 +184,7 @@ impl Part {
             Some(columns) => tensor.narrow(tensor.rank() - 1, columns.start, columns.len())?,
             None => tensor.clone(),
         };
-        Ok(values(&tensor)?)
+        Ok(tensor.flatten_all()?.to_vec1()?)
     }
 
     fn width(&self, weights: &Weights) -> Result<usize, ModelError> {
