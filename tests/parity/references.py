@@ -198,6 +198,7 @@ def compare(made, stored):
         a, b = (safetensors.torch.load_file(folder / name) for folder in [made, stored])
         assert a.keys() == b.keys(), f"{name} has other tensors"
         for key, expected in b.items():
+            assert a[key].shape == expected.shape, f"{name}: {key} is {a[key].shape}, not {expected.shape}"
             error = (a[key].double() - expected.double()).abs().max() / expected.double().abs().max().clamp(min=1e-30)
             assert error <= 2e-7, f"{name}: {key} is off by {error:.1e} of its largest value"
     print(f"{len(names(made))} files are as stored")
