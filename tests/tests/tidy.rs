@@ -159,6 +159,7 @@ fn every_file_says_what_it_is() {
 #[test]
 fn nothing_is_left_unfinished_or_silenced() {
     forbid("unfinished or silenced", &rust_sources(), |name, line| {
+        // What no file may hold but this one, which must name it.
         let marks = [
             "todo!(",
             "unimplemented!(",

@@ -328,8 +328,8 @@ fn a_verdict_names_its_block_and_those_that_were_not_judged() {
     assert!(a.notes.iter().any(|n| n == note), "{:?}", a.notes);
 }
 
-#[test]
-fn a_condition_says_the_confidence_of_its_interval() {
+/// A sweep that is looked at after 4 and after 8 seeds: its intervals are wider.
+fn looked_at_twice() -> Compare {
     let until = crate::sweep::Until {
         half_width: 1e-9,
         metric: "val.incongruent_accuracy".to_owned(),
@@ -337,10 +337,15 @@ fn a_condition_says_the_confidence_of_its_interval() {
         block: 4,
         max_seeds: 8,
     };
-    let compare = Compare {
+    Compare {
         until: Some(until),
         ..Compare::default()
-    };
+    }
+}
+
+#[test]
+fn a_condition_says_the_confidence_of_its_interval() {
+    let compare = looked_at_twice();
     let results = fixture::unseal(Planted::default().results());
     let verdict = analyse(&results, &compare).verdict.unwrap();
     for c in verdict.judgements.iter().flat_map(|j| &j.conditions) {
@@ -554,16 +559,6 @@ fn a_layer_costs_something_at_the_confidence_of_the_verdict() {
         (open, verdict.judgements[0].layers[5].reuse.is_some())
     };
     assert_eq!(reuse(&Compare::default()), (false, true));
-    let until = crate::sweep::Until {
-        half_width: 1e-9,
-        metric: "val.incongruent_accuracy".to_owned(),
-        initial: 4,
-        block: 4,
-        max_seeds: 8,
-    };
-    let compare = Compare {
-        until: Some(until),
-        ..Compare::default()
-    };
+    let compare = looked_at_twice();
     assert_eq!(reuse(&compare), (true, false));
 }
