@@ -8,7 +8,7 @@ use seedbed_proto::job::{DeviceKind, Ops};
 use seedbed_proto::v1;
 
 use crate::cpu::cpu_fingerprint;
-use crate::memory;
+use crate::memory::{self, Free};
 
 /// What the user asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,9 +104,9 @@ pub struct Opened {
 /// What a GPU can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gpu {
-    /// Free when the worker started: what its jobs, one at a time, can have. 0 if
-    /// that can't be told.
-    pub memory_bytes: u64,
+    /// Free when the worker started in a memory of its own: what its jobs, one at a
+    /// time, can have. `None` if the processor's memory is the GPU's.
+    pub memory_bytes: Option<u64>,
     /// It multiplies bf16, and f32 rounded to TF32, in hardware.
     pub short_products: bool,
 }
@@ -198,7 +198,7 @@ fn cuda_properties(device: &Device) -> candle_core::Result<(String, Gpu)> {
     let (free, _) = context.mem_get_info().map_err(wrap)?;
     let (major, _) = context.compute_capability().map_err(wrap)?;
     let gpu = Gpu {
-        memory_bytes: free as u64,
+        memory_bytes: Some(free as u64),
         // Ampere was the first with tensor cores for them.
         short_products: major >= 8,
     };
@@ -222,8 +222,7 @@ fn metal() -> Result<Found, DeviceError> {
         cause: e.to_string(),
     })?;
     let gpu = Gpu {
-        // The processor's memory is the GPU's.
-        memory_bytes: memory::available_bytes(),
+        memory_bytes: None,
         short_products: false,
     };
     Ok((device, DeviceKind::Metal, String::new(), Some(gpu)))
@@ -236,11 +235,12 @@ impl Opened {
         seedbed_proto::BlobDigest::of(kind.as_bytes()).to_string()[..16].to_owned()
     }
 
-    /// Memory that a job could use on this device now; 0 if that can't be told.
-    pub fn memory_bytes(&self) -> u64 {
-        match &self.gpu {
-            Some(gpu) => gpu.memory_bytes,
-            None => memory::available_bytes(),
+    /// Memory that a job could use now.
+    pub fn free(&self) -> Free {
+        let host = memory::available_bytes();
+        match self.gpu.as_ref().and_then(|gpu| gpu.memory_bytes) {
+            Some(device) => Free::Apart { device, host },
+            None => Free::Together(host),
         }
     }
 
@@ -302,7 +302,7 @@ mod tests {
         assert_eq!(capability.threads, 2);
         assert_eq!(capability.ops, ["fused", "composite"]);
         assert_eq!(capability.dtypes, ["f32", "bf16"]);
-        assert!(opened.memory_bytes() > 0);
+        assert!(matches!(opened.free(), Free::Together(bytes) if bytes > 0));
     }
 
     #[test]

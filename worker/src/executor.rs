@@ -256,7 +256,7 @@ impl Executor {
     ) -> Result<Outcome, JobError> {
         let runner = self.runner.clone();
         let device = self.device.device.clone();
-        let memory_bytes = self.device.memory_bytes();
+        let free = self.device.free();
         let (work_dir, shared_dir) = (dir.join("work"), self.shared_dir.clone());
         let shared_bytes_max = self.shared_bytes_max;
         let (tx, rx) = tokio::sync::oneshot::channel();
@@ -267,7 +267,7 @@ impl Executor {
                 }
                 let context = RunContext {
                     device,
-                    memory_bytes,
+                    free,
                     work_dir,
                     shared_dir,
                     shared_bytes_max,

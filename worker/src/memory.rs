@@ -1,5 +1,9 @@
 //! What memory a job may have, and how the allocator treats that of tensors.
 
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) mod peak;
+
+use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -92,15 +96,114 @@ impl Names {
     }
 }
 
+/// Bytes that a job takes at some moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Where its tensors are computed.
+    pub device: u64,
+    /// In main memory, beside what the processor computes if it is the device.
+    pub host: u64,
+}
+
+/// Bytes that a job can have; 0 where that can't be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Free {
+    /// The device is the processor, or computes in its memory: all is taken from this.
+    Together(u64),
+    /// A GPU has a memory of its own.
+    Apart {
+        /// There.
+        device: u64,
+        /// Main memory.
+        host: u64,
+    },
+}
+
+impl Taken {
+    /// Both at once.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            device: self.device + other.device,
+            host: self.host + other.host,
+        }
+    }
+}
+
+impl Free {
+    /// What is taken at the fullest of some moments: of each memory its own.
+    pub fn fullest(self, moments: impl IntoIterator<Item = Taken>) -> Taken {
+        let sum = |one: &Taken| one.device + one.host;
+        let moments = moments.into_iter();
+        match self {
+            Self::Together(_) => moments.max_by_key(sum).unwrap_or_default(),
+            Self::Apart { .. } => moments.fold(Taken::default(), |most, one| Taken {
+                device: most.device.max(one.device),
+                host: most.host.max(one.host),
+            }),
+        }
+    }
+
+    /// Whether so much can be had, as far as is known.
+    pub fn holds(self, taken: Taken) -> bool {
+        let enough = |free: u64, taken: u64| free == 0 || taken <= free;
+        match self {
+            Self::Together(free) => enough(free, taken.device + taken.host),
+            Self::Apart { device, host } => {
+                enough(device, taken.device) && enough(host, taken.host)
+            }
+        }
+    }
+
+    /// "3.1 GiB", or where each part of it is: "2.0 GiB on its device and 1.1 GiB in
+    /// main memory".
+    pub fn say(self, taken: Taken) -> String {
+        match self {
+            Self::Together(_) => words(taken.device + taken.host),
+            Self::Apart { .. } => on_each(words(taken.device), words(taken.host)),
+        }
+    }
+}
+
+impl fmt::Display for Free {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = |bytes: u64| match bytes {
+            0 => "an unknown amount".to_owned(),
+            bytes => words(bytes),
+        };
+        match *self {
+            Self::Together(free) => write!(f, "{} are free", known(free)),
+            Self::Apart { device, host } => {
+                write!(f, "{} are free", on_each(known(device), known(host)))
+            }
+        }
+    }
+}
+
+fn on_each(device: String, host: String) -> String {
+    format!("{device} on its device and {host} in main memory")
+}
+
+/// "12.3 GiB", "45 MiB".
+pub(crate) fn words(bytes: u64) -> String {
+    let mib = bytes as f64 / f64::from(1 << 20);
+    match mib {
+        mib if mib >= 1024.0 => format!("{:.1} GiB", mib / 1024.0),
+        mib => format!("{mib:.0} MiB"),
+    }
+}
+
 /// A file as memory: pages are read when they are used, and given up again where
 /// others need the room, so that it does not count as this process's.
 ///
 /// # Errors
 /// If it can't be read.
-pub fn mapped(path: &Path) -> io::Result<Mmap> {
+///
+/// # Safety
+/// Nobody may write the file, or cut it, as long as it is mapped: it is one of this
+/// worker's own, whole when it got its name. It may be removed, or replaced by another.
+pub unsafe fn mapped(path: &Path) -> io::Result<Mmap> {
     let file = File::open(path)?;
-    // SAFETY: weights and checkpoints get their name when they are whole and are not
-    // written after that; whoever removes or replaces one leaves the mapping as it is.
+    // SAFETY: the caller's promise.
     unsafe { Mmap::map(&file) }
 }
 
@@ -171,6 +274,43 @@ mod tests {
         ];
         group(&at("memory/docker/7"), &one);
         assert_eq!(free("5:cpu,cpuacct:/x\n4:memory:/docker/7\n"), Some(0));
+    }
+
+    #[test]
+    fn a_gpu_s_memory_and_the_host_s_are_not_one() {
+        let (early, late) = (Taken { device: 5, host: 3 }, Taken { device: 2, host: 7 });
+        let apart = |device, host| Free::Apart { device, host };
+        assert_eq!(Free::Together(9).fullest([early, late]), late);
+        assert_eq!(
+            apart(9, 9).fullest([early, late]),
+            Taken { device: 5, host: 7 }
+        );
+        for (free, fits) in [
+            (Free::Together(9), true),
+            (Free::Together(8), false),
+            (Free::Together(0), true),
+            (apart(2, 7), true),
+            (apart(1, 100), false),
+            (apart(100, 6), false),
+            (apart(0, 7), true),
+            (apart(2, 0), true),
+            (apart(1, 0), false),
+        ] {
+            assert_eq!(free.holds(late), fits, "{free:?}");
+        }
+        let mib = |device: u64, host: u64| Taken {
+            device: device << 20,
+            host: host << 20,
+        };
+        assert_eq!(Free::Together(1).say(mib(2, 3)), "5 MiB");
+        let both = "2 MiB on its device and 3 MiB in main memory";
+        assert_eq!(apart(1, 1).say(mib(2, 3)), both);
+        let free = Free::Apart {
+            device: 2 << 20,
+            host: 0,
+        };
+        let text = "2 MiB on its device and an unknown amount in main memory are free";
+        assert_eq!(free.to_string(), text);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::decode::Setting;
 use super::document::Document;
 use super::expand;
 use super::model::{Model, ModelShape};
+use super::results;
 use super::source::{Problems, Span};
 
 /// Points of one seed; a sweep of more would not be read by anyone.
@@ -27,6 +28,9 @@ pub fn walk(
     by: Option<&str>,
     problems: &mut Problems,
 ) {
+    for model in document.models() {
+        results::pretraining(model, problems);
+    }
     let mut unused = vec![true; document.excludes.len()];
     let mut points = 0;
     let mut tasks = Tasks::default();
@@ -54,6 +58,7 @@ pub fn walk(
             check(&spot, shape.as_ref(), problems);
             tasks.check(&spot, by, problems);
             late(&spot, kept, problems);
+            results::check(&spot, problems);
         }
     }
     for (pattern, unused) in document.excludes.iter().zip(unused) {

@@ -24,6 +24,7 @@ pub mod kinds;
 pub mod model;
 pub mod paths;
 pub mod replicate;
+mod results;
 pub mod schema;
 pub mod source;
 #[cfg(test)]

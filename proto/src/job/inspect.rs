@@ -222,6 +222,11 @@ impl Question {
         matches!(self, Self::Transplant | Self::Similarity)
     }
 
+    /// Whether it looks at the base.
+    pub const fn needs_base(self) -> bool {
+        matches!(self, Self::Probes | Self::Similarity | Self::Transplant)
+    }
+
     /// Whether it compares the subject with the weights with which its run started.
     pub const fn needs_origin(self) -> bool {
         matches!(self, Self::Reversion | Self::Drift)

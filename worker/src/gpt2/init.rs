@@ -54,6 +54,20 @@ pub fn weights(
     Ok(weights)
 }
 
+/// How many numbers of a start are its own, not the base's tensors.
+pub fn own_numbers(config: &Config, init: Init, untie: bool) -> usize {
+    let size = |shape: &[usize]| shape.iter().product::<usize>();
+    let own = |(name, shape): (String, Vec<usize>)| match source(config, init, &name) {
+        Source::Fresh | Source::Shuffled => size(&shape),
+        Source::Base => 0,
+    };
+    let head = match untie && config.tied {
+        true => config.vocab * config.width,
+        false => 0,
+    };
+    config.tensors().into_iter().map(own).sum::<usize>() + head
+}
+
 /// Where one tensor comes from.
 enum Source {
     Fresh,

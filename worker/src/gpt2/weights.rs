@@ -2,22 +2,24 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 
 use super::error::TensorProblem;
 use super::{Config, LM_HEAD, ModelError, WTE, shards};
-use crate::memory::mapped;
 
 /// Every tensor of a network by name, f32 on the CPU.
 pub type Weights = BTreeMap<String, Tensor>;
 
 /// Hugging Face puts this before the names of everything but `lm_head`.
 pub(super) const PREFIX: &str = "transformer.";
+
+/// More than any network's: names and shapes of a million tensors.
+const HEADER_BYTES_MAX: u64 = 100_000_000;
 
 /// Reads the tensors that `config` names, from f32, f16 or bf16, with or without
 /// the prefix. `path` is one file, or the index of several (`….index.json`). What
@@ -75,59 +77,117 @@ pub fn of_folder(folder: &Path) -> PathBuf {
 
 /// Those of the wanted tensors that are in this file.
 fn read_file(path: &Path, wanted: &[shards::Wanted]) -> Result<Weights, ModelError> {
-    let bytes = mapped(path).map_err(|e| ModelError::io(path, e))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| ModelError::Weights {
-        path: path.to_path_buf(),
-        problem: e.to_string(),
-    })?;
+    let mut file = Archive::open(path)?;
     let mut weights = Weights::new();
     for (name, shape) in wanted {
         let prefixed = format!("{PREFIX}{name}");
-        if let Ok(view) = file.tensor(name).or_else(|_| file.tensor(&prefixed)) {
-            weights.insert(name.clone(), tensor(path, name, shape, &view)?);
+        let found = file.info(name).or_else(|| file.info(&prefixed));
+        if let Some(info) = found {
+            weights.insert(name.clone(), file.tensor(name, shape, &info)?);
         }
     }
     Ok(weights)
 }
 
-fn tensor(
-    path: &Path,
-    name: &str,
-    shape: &[usize],
-    view: &TensorView<'_>,
-) -> Result<Tensor, ModelError> {
-    let refuse = |problem| Err(ModelError::tensor(path, name, problem));
-    let found = view.shape().to_vec();
-    if found != shape {
-        let expected = shape.to_vec();
-        return refuse(TensorProblem::Shape { found, expected });
-    }
-    let dtype = match view.dtype() {
-        Dtype::F32 => DType::F32,
-        Dtype::F16 => DType::F16,
-        Dtype::BF16 => DType::BF16,
-        other => {
-            return refuse(TensorProblem::Type {
-                shape: found,
-                found: format!("{other:?}"),
-            });
-        }
-    };
-    let tensor =
-        Tensor::from_raw_buffer(view.data(), dtype, shape, &Device::Cpu)?.to_dtype(DType::F32)?;
-    let values = values(&tensor)?;
-    if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-        return refuse(TensorProblem::NotFinite {
-            shape: found,
-            at,
-            value: values[at],
-        });
-    }
-    Ok(tensor)
+/// A safetensors file whose tensors are read one by one. It is anyone's, and may be
+/// cut while it is read: an error then, where a mapping would end the process.
+struct Archive<'a> {
+    path: &'a Path,
+    file: File,
+    /// Where the tensors begin.
+    start: u64,
+    header: Metadata,
 }
 
-fn values(tensor: &Tensor) -> Result<Vec<f32>, ModelError> {
-    Ok(tensor.flatten_all()?.to_vec1()?)
+impl<'a> Archive<'a> {
+    fn open(path: &'a Path) -> Result<Self, ModelError> {
+        let io = |e| ModelError::io(path, e);
+        let broken = |problem: String| ModelError::Weights {
+            path: path.to_path_buf(),
+            problem,
+        };
+        let mut file = File::open(path).map_err(io)?;
+        let size = file.metadata().map_err(io)?.len();
+        let mut length = [0; 8];
+        if size < length.len() as u64 {
+            return Err(broken(format!("it has {size} bytes and no header")));
+        }
+        file.read_exact(&mut length).map_err(io)?;
+        let start = u64::from_le_bytes(length).saturating_add(8);
+        if start > size.min(HEADER_BYTES_MAX) {
+            return Err(broken(format!(
+                "its header ends at {start} of {size} bytes"
+            )));
+        }
+        let mut header = vec![0; start as usize - length.len()];
+        file.read_exact(&mut header).map_err(io)?;
+        let header: Metadata =
+            serde_json::from_slice(&header).map_err(|e| broken(e.to_string()))?;
+        let end = start.saturating_add(header.data_len() as u64);
+        if end != size {
+            return Err(broken(format!(
+                "it has {size} bytes, its header says {end}"
+            )));
+        }
+        Ok(Self {
+            path,
+            file,
+            start,
+            header,
+        })
+    }
+
+    fn info(&self, name: &str) -> Option<TensorInfo> {
+        self.header.info(name).cloned()
+    }
+
+    fn tensor(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        info: &TensorInfo,
+    ) -> Result<Tensor, ModelError> {
+        let refuse = |problem| Err(ModelError::tensor(self.path, name, problem));
+        let found = info.shape.clone();
+        if found != shape {
+            let expected = shape.to_vec();
+            return refuse(TensorProblem::Shape { found, expected });
+        }
+        let dtype = match info.dtype {
+            Dtype::F32 => DType::F32,
+            Dtype::F16 => DType::F16,
+            Dtype::BF16 => DType::BF16,
+            other => {
+                return refuse(TensorProblem::Type {
+                    shape: found,
+                    found: format!("{other:?}"),
+                });
+            }
+        };
+        let (from, to) = info.data_offsets;
+        let mut bytes = vec![0; to - from];
+        (self.file.seek(SeekFrom::Start(self.start + from as u64)))
+            .and_then(|_| self.file.read_exact(&mut bytes))
+            .map_err(|e| ModelError::io(self.path, e))?;
+        let tensor =
+            Tensor::from_raw_buffer(&bytes, dtype, shape, &Device::Cpu)?.to_dtype(DType::F32)?;
+        drop(bytes);
+        let values = values(&tensor)?;
+        if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+            return refuse(TensorProblem::NotFinite {
+                shape: found,
+                at,
+                value: values[at],
+            });
+        }
+        Ok(tensor)
+    }
+}
+
+/// The numbers of a tensor in f32, row by row, wherever it lives.
+pub fn values(tensor: &Tensor) -> candle_core::Result<Vec<f32>> {
+    let tensor = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
+    tensor.flatten_all()?.to_vec1()
 }
 
 /// Writes weights so that `GPT2LMHeadModel.from_pretrained` opens them, all of
@@ -142,7 +202,7 @@ pub fn write(path: &Path, weights: &Weights) -> Result<(), ModelError> {
             LM_HEAD => name.clone(),
             _ => format!("{PREFIX}{name}"),
         };
-        let values = values(&tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?)?;
+        let values = values(tensor)?;
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         buffers.push((full, tensor.dims().to_vec(), bytes));
     }

@@ -4,10 +4,12 @@
 //! those of the base as for a training. θ⁰ is made anew from the run's start, for
 //! the questions that need it: it is never stored.
 
+mod needs;
+
 use std::path::Path;
 
 use safetensors::tensor::TensorView;
-use seedbed_proto::job::{Init, Inspect, JobSpec, Network, Question, pairing};
+use seedbed_proto::job::{Inspect, JobSpec, Network, Question, pairing};
 use seedbed_proto::result::FailureReason;
 
 use crate::gpt2::{self, Config, Weights};
@@ -15,7 +17,7 @@ use crate::job::pretrain::read_tokenizer;
 use crate::job::{Directive, Inputs, JobError, Outcome, Output, Progress, RunContext};
 use crate::mechanism::{self, Answer, Array, Budget, MechanismError, Stop, Study, Subject};
 use crate::task::Prepared;
-use crate::train::footprint::words;
+use needs::Needs;
 
 /// The file of the maps.
 pub const ARRAYS: &str = "arrays.safetensors";
@@ -46,7 +48,20 @@ pub fn run(
     }
     let config = Config::read(inputs.file("config.json")?)?;
     let tokenizer = read_tokenizer(inputs.file("tokenizer.json")?)?;
-    require_memory(job, &config, ctx.memory_bytes)?;
+    let subject = config_of(&job.subject, &config, inputs, subject_role)?;
+    let mut others = vec![];
+    for (i, other) in job.others.iter().enumerate() {
+        let role = |file: &str| other_role(i, file);
+        others.push(config_of(&other.network, &config, inputs, role)?);
+    }
+    let needs = Needs {
+        job,
+        base: &config,
+        subject: &subject,
+        others: others.iter().collect(),
+        gpu: !ctx.device.is_cpu(),
+    };
+    needs.require(ctx.free)?;
     let task = Prepared::new(&job.task, &tokenizer, config.positions)
         .map_err(|error| JobError::invalid(error.to_string()))?;
     let split = task.eval_splits().iter().find(|s| s.name == job.split);
@@ -59,29 +74,32 @@ pub fn run(
         ))
     })?;
 
-    let base = gpt2::weights::read(inputs.weights()?, &config)?;
-    let subject = network(&job.subject, &config, inputs, subject_role)?;
-    let origin = match job.question.needs_origin() {
-        true => Some(origin(&job.subject, &config, &base)?),
+    let base = match needs::reads_base(job) {
+        true => Some(gpt2::weights::read(inputs.weights()?, &config)?),
         false => None,
     };
-    let mut others = vec![];
-    for (i, other) in job.others.iter().enumerate() {
-        let network = network(&other.network, &config, inputs, |file| other_role(i, file))?;
-        others.push((other.pairing.clone(), network));
+    let subject = network(&job.subject, subject, inputs, subject_role)?;
+    let origin = match job.question.needs_origin() {
+        true => Some(origin(&job.subject, &config, base.as_ref())?),
+        false => None,
+    };
+    let mut partners = vec![];
+    for (i, (other, config)) in job.others.iter().zip(others).enumerate() {
+        let network = network(&other.network, config, inputs, |file| other_role(i, file))?;
+        partners.push((other.pairing.clone(), network));
     }
-    let base = Subject {
+    let base = base.map(|weights| Subject {
         label: "base".to_owned(),
         step: 0,
         config: config.clone(),
-        weights: base,
-    };
+        weights,
+    });
     let mut study = Study {
         subject: &subject,
         origin: origin.as_ref(),
-        base: Some(&base),
+        base: base.as_ref(),
         base_pairing: pairing(None, job.subject.init),
-        others: &others,
+        others: &partners,
         task: &task,
         split,
         seed: job.seed,
@@ -127,46 +145,14 @@ fn pulse<'a>(spec: &JobSpec, ctx: &'a RunContext<'_>) -> impl FnMut(f64) -> Resu
     }
 }
 
-/// Requires that the networks fit beside the activations; `available_bytes` of 0 are
-/// not known.
-///
-/// # Errors
-/// If they do not, with what each of them takes.
-fn require_memory(job: &Inspect, config: &Config, available_bytes: u64) -> Result<(), JobError> {
-    let size = |(_, shape): (_, Vec<usize>)| shape.iter().product::<usize>() as u64;
-    let numbers: u64 = config.tensors().into_iter().map(size).sum();
-    // Queries, keys and values are taken apart for hooks: once more in memory.
-    let apart = (config.layers * 3 * config.width * config.width) as u64;
-    let network = 4 * (numbers + apart);
-    // The base and the subject; θ⁰; one that is made to compare with.
-    let made = matches!(job.question, Question::Probes | Question::Transplant);
-    let networks =
-        2 + job.others.len() as u64 + u64::from(job.question.needs_origin()) + u64::from(made);
-    let bytes = networks * network + (u64::from(job.memory_mib) << 20);
-    if available_bytes == 0 || bytes <= available_bytes {
-        return Ok(());
-    }
-    let text = format!(
-        "{} looks at {networks} networks of {} each with {} MiB for activations: about {}, and \
-         {} are free on its device; lower `inspect.memory_mib`, or take a machine with more \
-         memory",
-        job.question,
-        words(network),
-        job.memory_mib,
-        words(bytes),
-        words(available_bytes)
-    );
-    Err(JobError::new(FailureReason::OutOfMemory, text))
-}
-
-/// A network of a run, which must have the base's shape: tokens mean the same to
+/// The shape of a run's network, which must be the base's: tokens mean the same to
 /// both, and layers can be set side by side.
-fn network(
+fn config_of(
     network: &Network,
     base: &Config,
     inputs: &Inputs,
     role: impl Fn(&str) -> String,
-) -> Result<Subject, JobError> {
+) -> Result<Config, JobError> {
     let config = Config::read(inputs.file(&role("config.json"))?)?;
     let shape = |c: &Config| [c.layers, c.heads, c.width, c.inner, c.positions, c.vocab];
     if shape(&config) != shape(base) {
@@ -184,6 +170,16 @@ fn network(
             text(base)
         )));
     }
+    Ok(config)
+}
+
+/// A network of a run.
+fn network(
+    network: &Network,
+    config: Config,
+    inputs: &Inputs,
+    role: impl Fn(&str) -> String,
+) -> Result<Subject, JobError> {
     let weights = gpt2::weights::read(inputs.file(&role("model.safetensors"))?, &config)?;
     Ok(Subject {
         label: network.title(),
@@ -194,8 +190,7 @@ fn network(
 }
 
 /// θ⁰ of a run.
-fn origin(network: &Network, config: &Config, base: &Weights) -> Result<Subject, JobError> {
-    let base = (network.init != Init::Scratch).then_some(base);
+fn origin(network: &Network, config: &Config, base: Option<&Weights>) -> Result<Subject, JobError> {
     let weights = gpt2::init::weights(config, network.init, base, network.seed, network.untie)?;
     let config = match weights.contains_key(gpt2::LM_HEAD) {
         true => config.clone().untied(),

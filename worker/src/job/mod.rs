@@ -17,6 +17,7 @@ use candle_core::Device;
 use seedbed_proto::job::{Dtype, JobSpec, Pretrain, Work};
 use seedbed_proto::result::{FailureReason, Metric, Note};
 
+use crate::memory::Free;
 use crate::ops;
 
 /// Runs a job to its end, or until the host stops it.
@@ -39,8 +40,8 @@ pub fn run(spec: &JobSpec, inputs: &Inputs, ctx: &RunContext<'_>) -> Result<Outc
 pub struct RunContext<'a> {
     /// Where tensors live.
     pub device: Device,
-    /// Memory that the job can have there; 0 if that can't be told.
-    pub memory_bytes: u64,
+    /// Memory that the job can have.
+    pub free: Free,
     /// A directory of this attempt alone; it is removed afterwards.
     pub work_dir: PathBuf,
     /// A directory that all jobs of this kind of machine share, for what may be
@@ -103,7 +104,8 @@ pub struct Inputs {
     /// `other/0/…` of a question about networks.
     pub files: BTreeMap<String, PathBuf>,
     /// Checkpoints that earlier attempts handed over, the furthest first: the
-    /// first one that is whole is taken.
+    /// first one that is whole is taken. They are mapped: they must be in a folder of
+    /// this worker's own, where nobody writes to a file that has its name.
     pub resume: Vec<PathBuf>,
 }
 

@@ -100,14 +100,14 @@ pub fn from_corpus(
         keeps: true,
         drifts: false,
     });
-    footprint.require(micro_batch, ctx.memory_bytes)?;
+    footprint.require(micro_batch, ctx.free)?;
     let read = Reading {
         corpus,
         job,
         micro_batch: micro_batch as usize,
     };
     learn(spec, read, inputs, ctx, &config, &trainable, &tokenizer)
-        .map_err(|error| footprint.advise(error, micro_batch, ctx.memory_bytes))
+        .map_err(|error| footprint.advise(error, micro_batch, ctx.free))
 }
 
 /// The part that needs memory.

@@ -83,7 +83,7 @@ fn attempt_sharing(
     };
     let ctx = RunContext {
         device: Device::Cpu,
-        memory_bytes: 0,
+        free: Free::Together(0),
         work_dir: work_dir.path().to_owned(),
         shared_dir: keep.join("shared"),
         shared_bytes_max,
@@ -95,6 +95,29 @@ fn attempt_sharing(
         seen: host.seen.into_inner().expect("no panic while held"),
         work_dir,
     }
+}
+
+/// Runs a job that can have so much memory; says also how often the host was told.
+fn within(spec: &JobSpec, inputs: &Inputs, free: Free) -> (Result<Outcome, JobError>, usize) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let host = Script {
+        directives: BTreeMap::new(),
+        dir: dir.path().to_owned(),
+        seen: Mutex::default(),
+    };
+    let ctx = RunContext {
+        device: Device::Cpu,
+        free,
+        work_dir: dir.path().to_owned(),
+        shared_dir: dir.path().join("shared"),
+        shared_bytes_max: 0,
+        host: &host,
+    };
+    let outcome = run(spec, inputs, &ctx);
+    (
+        outcome,
+        host.seen.into_inner().expect("no panic while held").calls as usize,
+    )
 }
 
 /// The result in full: metrics, and each file's hash.

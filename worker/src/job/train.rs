@@ -53,9 +53,9 @@ pub fn run(
         drifts: true,
     });
     let micro_batch = spec.engine.micro_batch;
-    footprint.require(micro_batch, ctx.memory_bytes)?;
+    footprint.require(micro_batch, ctx.free)?;
     learn(spec, job, inputs, ctx, &config, &trainable, task)
-        .map_err(|error| footprint.advise(error, micro_batch, ctx.memory_bytes))
+        .map_err(|error| footprint.advise(error, micro_batch, ctx.free))
 }
 
 /// The part that needs memory.

@@ -8,10 +8,11 @@
 use candle_core::Device;
 
 use super::numerics::matrix::Matrix;
-use super::readout::{Trials, floats, numbers};
+use super::readout::{Trials, floats};
 use super::{MechanismError, Study};
 use crate::gpt2::Config;
 use crate::gpt2::hooks::{End, Hooked, Pass, Point, Site, Start};
+use crate::gpt2::weights::values;
 use crate::task::Prepared;
 
 type Result<T> = std::result::Result<T, MechanismError>;
@@ -142,7 +143,7 @@ pub(super) fn read(
             }; // (B, T, C)
             let position = slots.0[place.slot].1;
             let here = stream.narrow(1, position, 1)?.to_device(&Device::Cpu)?;
-            found.data.extend(numbers(&here.contiguous()?)?);
+            found.data.extend(values(&here.contiguous()?)?);
             found.rows += rows.len();
         }
         pulse()?;

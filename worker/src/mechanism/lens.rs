@@ -18,10 +18,11 @@
 
 use candle_core::Tensor;
 
-use super::readout::{Trials, deltas, floats, hooked, numbers, sign};
+use super::readout::{Trials, deltas, floats, hooked, sign};
 use super::rows::{At, Rows};
 use super::{Answer, MechanismError, Study};
 use crate::gpt2::hooks::{End, Hooked, Pass, Point, Site, Start, Trace};
+use crate::gpt2::weights::values;
 
 type Result<T> = std::result::Result<T, MechanismError>;
 
@@ -121,7 +122,7 @@ struct Layer {
 
 impl<'a> Tally<'a> {
     fn new(net: &'a Hooked, trials: Trials<'_>) -> Result<Self> {
-        let ends = numbers(&net.directions(&trials.answers)?)?; // (2, C)
+        let ends = values(&net.directions(&trials.answers)?)?; // (2, C)
         let (left, right) = ends.split_at(net.config().width);
         let difference: Vec<f64> = left
             .iter()
@@ -129,7 +130,7 @@ impl<'a> Tally<'a> {
             .map(|(&l, &r)| f64::from(r) - f64::from(l))
             .collect();
         let (gain, bias) = net.final_norm();
-        let (gain, bias) = (numbers(gain)?, numbers(bias)?);
+        let (gain, bias) = (values(gain)?, values(bias)?);
         let mut direction: Vec<f64> = difference
             .iter()
             .zip(&gain)
@@ -139,13 +140,13 @@ impl<'a> Tally<'a> {
         direction.iter_mut().for_each(|d| *d -= mean);
         let layer = |layer: usize| -> Result<Layer> {
             let (weight, bias) = net.output_projection(layer)?;
-            let weight = numbers(weight)?; // (C, C)
+            let weight = values(weight)?; // (C, C)
             Ok(Layer {
                 outward: weight
                     .chunks(direction.len())
                     .map(|row| dot(row, &direction))
                     .collect(),
-                outward_bias: dot(&numbers(bias)?, &direction),
+                outward_bias: dot(&values(bias)?, &direction),
                 attn: 0.0,
                 mlp: 0.0,
                 bias: 0.0,
@@ -173,14 +174,14 @@ impl<'a> Tally<'a> {
         let c = net.config().width;
         let end = last(&trace.out)?; // (B, C)
         // s over the frozen scale of the final LayerNorm: what every share is times.
-        let weights: Vec<f64> = numbers(&end)?
+        let weights: Vec<f64> = values(&end)?
             .chunks_exact(c)
             .zip(signs)
             .map(|(row, sign)| sign / scale(row, net.config().epsilon))
             .collect();
         let direction = self.direction.clone();
         let share = |x: &Tensor| -> Result<f64> {
-            let rows = numbers(&last(x)?)?;
+            let rows = values(&last(x)?)?;
             let rows = rows.chunks_exact(c).zip(&weights);
             Ok(rows
                 .map(|(row, weight)| weight * dot(row, &direction))
@@ -194,7 +195,7 @@ impl<'a> Tally<'a> {
             sums.mlp += share(get(layer, Site::MlpOut)?)?;
             sums.bias += sums.outward_bias * weights.iter().sum::<f64>();
             let d = c / sums.heads.len();
-            let z = numbers(&last(get(layer, Site::Z)?)?)?;
+            let z = values(&last(get(layer, Site::Z)?)?)?;
             for (z, weight) in z.chunks_exact(c).zip(&weights) {
                 let parts = z.chunks_exact(d).zip(sums.outward.chunks_exact(d));
                 for (head, (z, outward)) in sums.heads.iter_mut().zip(parts) {
@@ -203,7 +204,7 @@ impl<'a> Tally<'a> {
             }
             let pattern = get(layer, Site::Pattern)?;
             let (_, heads, queries, t) = pattern.dims4()?;
-            let rows = numbers(&pattern.narrow(2, queries - 1, 1)?.contiguous()?)?; // (B, H, 1, T)
+            let rows = values(&pattern.narrow(2, queries - 1, 1)?.contiguous()?)?; // (B, H, 1, T)
             for (rows, places) in rows.chunks_exact(heads * t).zip(places) {
                 for (head, row) in sums.heads.iter_mut().zip(rows.chunks_exact(t)) {
                     let to =

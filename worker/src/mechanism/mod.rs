@@ -66,7 +66,8 @@ pub struct Study<'a> {
     /// θ⁰: the weights with which its run started; of no use to a question that does
     /// not [need it](Question::needs_origin).
     pub origin: Option<&'a Subject>,
-    /// PT: the base from which the sweep's runs start.
+    /// PT: the base from which the sweep's runs start; of no use to a question that does
+    /// not [need it](Question::needs_base).
     pub base: Option<&'a Subject>,
     /// The name of the pairing of `base` and `subject`: "pt_ft", "pt_sc" …
     pub base_pairing: String,

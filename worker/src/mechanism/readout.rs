@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 
 use super::{MechanismError, Study, Subject};
 use crate::gpt2::Config;
@@ -134,10 +134,4 @@ pub(super) fn deltas(net: &Hooked, out: &Tensor, answers: [u32; 2]) -> Result<Ve
     let logits = out.contiguous()?.matmul(&directions.t()?)?; // (B, 2)
     let pair = |row: Vec<f32>| f64::from(row[1]) - f64::from(row[0]);
     Ok(logits.to_vec2()?.into_iter().map(pair).collect())
-}
-
-/// The numbers of a tensor, row by row.
-pub(super) fn numbers(x: &Tensor) -> Result<Vec<f32>> {
-    let x = x.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
-    Ok(x.flatten_all()?.to_vec1()?)
 }

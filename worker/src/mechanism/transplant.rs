@@ -8,11 +8,12 @@
 
 use std::collections::BTreeMap;
 
-use super::readout::{Trials, floats, hooked, numbers};
+use super::readout::{Trials, floats, hooked};
 use super::rows::{At, Rows};
 use super::swap::{Batch, Interval, Pieces, Sums, fired, floats_of_batch, pieces_of_curves};
 use super::{Answer, MechanismError, Stop, Study};
 use crate::gpt2::hooks::{End, Hooked, Part, Pass, Start};
+use crate::gpt2::weights::values;
 
 type Result<T> = std::result::Result<T, MechanismError>;
 
@@ -137,14 +138,12 @@ fn line(
     Ok(points)
 }
 
-/// Requires that an end of the line is that network: a head and the LayerNorms of
-/// each block, which are small, stand for the whole.
-fn ends_at(net: &Hooked, end: &Hooked) -> Result<()> {
-    fired(net, Part::FinalNorm, end)?;
-    (0..end.config().layers).try_for_each(|layer| {
-        fired(net, Part::Norms(layer), end)?;
-        fired(net, Part::Head(layer, 0), end)
-    })
+/// Requires that an end of the line is that network, in all its parts.
+pub(super) fn ends_at(net: &Hooked, end: &Hooked) -> Result<()> {
+    let ends = [Part::Embedding, Part::Unembedding, Part::FinalNorm];
+    let blocks = (0..end.config().layers).map(Part::Block);
+    let mut parts = ends.into_iter().chain(blocks);
+    parts.try_for_each(|part| fired(net, part, end))
 }
 
 /// Mean cross-entropy of the answer over the vocabulary, and two-way accuracy.
@@ -160,7 +159,7 @@ fn behaviour(
         let done = rows.end as f64 / trials.count() as f64;
         let ids = trials.prompts(&rows, net.device())?;
         let out = net.run(&Pass::new(Start::Ids(&ids), End::Last))?.out;
-        let logits = numbers(&net.logits(&out)?)?;
+        let logits = values(&net.logits(&out)?)?;
         for (row, trial) in logits.chunks_exact(vocab).zip(rows) {
             let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let sum: f64 = row.iter().map(|&v| f64::from(v - most).exp()).sum();

@@ -1,10 +1,10 @@
 //! A run between two steps, in one file that proves its own content.
 //!
-//! The file is in the safetensors format: weights that train, both moments, and
-//! the files that the run keeps; its metadata say whose checkpoint it is and hold
-//! the measures so far. Every f64 is stored as its bits, so a resumed run
-//! continues with the very numbers. Frozen weights are not in it: they follow
-//! from the job's inputs.
+//! The file is in the safetensors format: weights that train, both moments, the
+//! files that the run keeps, and the measures so far, as the bytes of a JSON text;
+//! its metadata say whose checkpoint it is. Every f64 is stored as its bits, so a
+//! resumed run continues with the very numbers. Frozen weights are not in it: they
+//! follow from the job's inputs.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -26,7 +26,11 @@ use crate::train::host::with_f32;
 use crate::train::optimizer::Moments;
 
 /// The format, in the metadata; another one is refused.
-const FORMAT: &str = "seedbed checkpoint 1";
+const FORMAT: &str = "seedbed checkpoint 2";
+
+/// The tensor that holds the measures so far: their number has no limit, that of
+/// bytes in a header has.
+const RECORD: &str = "record";
 
 /// A run between two steps.
 #[derive(Debug, Clone)]
@@ -53,8 +57,12 @@ impl Kept {
     ///
     /// # Errors
     /// If it can't be read.
-    pub fn file(path: &Path) -> io::Result<Self> {
-        let map = Arc::new(mapped(path)?);
+    ///
+    /// # Safety
+    /// That of [`mapped`]: the file is the worker's own, and written by nobody.
+    pub unsafe fn file(path: &Path) -> io::Result<Self> {
+        // SAFETY: the caller's promise.
+        let map = Arc::new(unsafe { mapped(path) }?);
         let range = 0..map.len();
         Ok(Self { map, range })
     }
@@ -222,14 +230,14 @@ impl Checkpoint<'_> {
     /// # Errors
     /// If the file can't be written.
     pub fn write(&self, key: JobKey, path: &Path) -> Result<(), CheckpointError> {
-        let state = serde_json::to_string(&Stored::from(&self.record))
+        let record = serde_json::to_vec(&Stored::from(&self.record))
             .expect("a record has string keys and no infinite number");
-        let pieces = self.pieces(path)?;
-        let digest = digest(&key.to_string(), &state, &pieces);
+        let mut pieces = self.pieces(path)?;
+        pieces.insert(RECORD.to_owned(), Piece::Bytes(&record, [record.len()]));
+        let digest = digest(&key.to_string(), &pieces);
         let metadata = HashMap::from([
             ("format".to_owned(), FORMAT.to_owned()),
             ("job".to_owned(), key.to_string()),
-            ("state".to_owned(), state),
             ("blake3".to_owned(), digest),
         ]);
         let part = path.with_extension("part");
@@ -273,12 +281,17 @@ impl Checkpoint<'static> {
     ///
     /// # Errors
     /// If it can't be read, is damaged, or belongs to another job.
-    pub fn read(key: JobKey, path: &Path) -> Result<Self, CheckpointError> {
+    ///
+    /// # Safety
+    /// That of [`mapped`], as long as what it keeps is in use: the file is the
+    /// worker's own, and written by nobody.
+    pub unsafe fn read(key: JobKey, path: &Path) -> Result<Self, CheckpointError> {
         let damaged = |why: String| CheckpointError::Damaged {
             path: path.to_owned(),
             why,
         };
-        let whole = Kept::file(path).map_err(|source| CheckpointError::Io {
+        // SAFETY: the caller's promise.
+        let whole = unsafe { Kept::file(path) }.map_err(|source| CheckpointError::Io {
             path: path.to_owned(),
             source,
         })?;
@@ -292,10 +305,10 @@ impl Checkpoint<'static> {
         if field("format")? != FORMAT {
             return Err(damaged(format!("its format is not {FORMAT:?}")));
         }
-        let (job, state) = (field("job")?, field("state")?);
+        let job = field("job")?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| damaged(e.to_string()))?;
-        let tensors: BTreeMap<String, _> = tensors.tensors().into_iter().collect();
-        if digest(job, state, &tensors) != field("blake3")? {
+        let mut tensors: BTreeMap<String, _> = tensors.tensors().into_iter().collect();
+        if digest(job, &tensors) != field("blake3")? {
             return Err(damaged("its content does not have its hash".to_owned()));
         }
         if job != key.to_string() {
@@ -305,9 +318,12 @@ impl Checkpoint<'static> {
                 expected: key,
             });
         }
-        let state: Stored = serde_json::from_str(state).map_err(|e| damaged(e.to_string()))?;
+        let record = tensors.remove(RECORD);
+        let record = record.ok_or_else(|| damaged(format!("it has no {RECORD:?}")))?;
+        let record: Stored =
+            serde_json::from_slice(record.data()).map_err(|e| damaged(e.to_string()))?;
         let mut checkpoint = Self {
-            record: state.into(),
+            record: record.into(),
             weights: BTreeMap::new(),
             moments: BTreeMap::new(),
             kept: BTreeMap::new(),
@@ -363,16 +379,15 @@ impl Checkpoint<'static> {
     }
 }
 
-/// Over the metadata and, in the order of names, each tensor's name, shape and
+/// Over the job and, in the order of names, each tensor's name, shape and
 /// bytes; the file's own layout is left to the library.
-fn digest<V: View>(job: &str, state: &str, pieces: &BTreeMap<String, V>) -> String {
+fn digest<V: View>(job: &str, pieces: &BTreeMap<String, V>) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("seedbed v1 checkpoint");
     let mut field = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
         hasher.update(bytes);
     };
     field(job.as_bytes());
-    field(state.as_bytes());
     for (name, piece) in pieces {
         field(name.as_bytes());
         field(format!("{:?}", piece.shape()).as_bytes());
@@ -419,11 +434,17 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a file");
         fs::write(file.path(), bytes).expect("written");
         // Its name may go: the map stays.
-        Kept::file(file.path()).expect("read")
+        // SAFETY: it is this test's alone.
+        unsafe { Kept::file(file.path()) }.expect("read")
     }
 
     fn key() -> JobKey {
         JobKey::of(b"this job")
+    }
+
+    fn read(key: JobKey, path: &Path) -> Result<Checkpoint<'static>, CheckpointError> {
+        // SAFETY: it is this test's alone, and not written while one that was read lives.
+        unsafe { Checkpoint::read(key, path) }
     }
 
     fn written() -> (tempfile::TempDir, PathBuf) {
@@ -436,7 +457,7 @@ mod tests {
     #[test]
     fn it_comes_back_bit_by_bit() {
         let (dir, path) = written();
-        let (before, after) = (checkpoint(), Checkpoint::read(key(), &path).expect("read"));
+        let (before, after) = (checkpoint(), read(key(), &path).expect("read"));
         // Debug text: NaN is equal to itself there, and -0 is not 0.
         assert_eq!(
             format!("{:?}", before.record),
@@ -466,9 +487,43 @@ mod tests {
     }
 
     #[test]
+    fn a_record_may_be_longer_than_a_header() {
+        let (_dir, path) = written();
+        let mut checkpoint = checkpoint();
+        let metric = Metric {
+            slot: Some("motion.incongruent.rel17-50.irr17-50".to_owned()),
+            ..Metric::of("val", 1, "vocab_accuracy", 1.0 / 3.0)
+        };
+        checkpoint.record.metrics = vec![metric; 700_000];
+        checkpoint.write(key(), &path).expect("written");
+        assert!(fs::metadata(&path).expect("a file").len() > 100_000_000);
+        let record = read(key(), &path).expect("whole").record;
+        assert!(record == checkpoint.record, "another record");
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_format_is_refused() {
+        let (_dir, path) = written();
+        let mut bytes = fs::read(&path).expect("bytes");
+        let at = bytes
+            .windows(FORMAT.len())
+            .position(|w| w == FORMAT.as_bytes());
+        let last = at.expect("in the header") + FORMAT.len() - 1;
+        for other in [b'1', b'3'] {
+            bytes[last] = other;
+            fs::write(&path, &bytes).expect("written");
+            let error = read(key(), &path).expect_err("another format").to_string();
+            assert!(
+                error.contains("its format is not \"seedbed checkpoint 2\""),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
     fn the_checkpoint_of_another_job_is_refused() {
         let (_dir, path) = written();
-        let error = Checkpoint::read(JobKey::of(b"another job"), &path).expect_err("foreign");
+        let error = read(JobKey::of(b"another job"), &path).expect_err("foreign");
         assert!(matches!(error, CheckpointError::Foreign { .. }), "{error}");
     }
 
@@ -479,7 +534,7 @@ mod tests {
             let mut checkpoint = checkpoint();
             checkpoint.kept = [(name.to_owned(), kept(&[1]))].into();
             checkpoint.write(key(), &path).expect("written");
-            let error = Checkpoint::read(key(), &path).expect_err("refused");
+            let error = read(key(), &path).expect_err("refused");
             assert!(error.to_string().contains("unknown tensor"), "{error}");
         }
     }
@@ -490,7 +545,7 @@ mod tests {
         let whole = fs::read(&path).expect("bytes");
         let refused = |bytes: &[u8], what: &str| {
             fs::write(&path, bytes).expect("written");
-            let result = Checkpoint::read(key(), &path);
+            let result = read(key(), &path);
             assert!(
                 matches!(
                     result,
@@ -508,7 +563,7 @@ mod tests {
             bytes[at] ^= 1;
             refused(&bytes, &format!("byte {at}"));
         }
-        let error = Checkpoint::read(key(), Path::new("nowhere")).expect_err("no file");
+        let error = read(key(), Path::new("nowhere")).expect_err("no file");
         assert!(matches!(error, CheckpointError::Io { .. }), "{error}");
     }
 }

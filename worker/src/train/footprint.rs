@@ -2,7 +2,9 @@
 //!
 //! A count of what is alive at its fullest moments: in a step, in an evaluation,
 //! while the last weights are written, while the drift of all weights is measured,
-//! and where it goes on from a checkpoint. A job that can't fit is
+//! while a checkpoint is handed over, and where weights come in, from the start or from
+//! a checkpoint. What lies in main memory is counted apart from what lies on the
+//! device, which may be a GPU. A job that can't fit is
 //! refused with the largest micro-batch that would, instead of being killed hours
 //! later by a system that says nothing. Counts of floats for each token follow from
 //! the operations' graph (B sequences of T tokens, C width, F inner width, H heads,
@@ -10,11 +12,12 @@
 
 use std::collections::BTreeSet;
 
-use seedbed_proto::job::{Dtype, Engine, Loss, Ops};
+use seedbed_proto::job::{DeviceKind, Dtype, Engine, Loss, Ops};
 use seedbed_proto::result::FailureReason;
 
 use crate::gpt2::{Config, LM_HEAD, block_of};
 use crate::job::JobError;
+use crate::memory::{Free, Taken};
 
 const F32: u64 = size_of::<f32>() as u64;
 
@@ -44,17 +47,17 @@ pub struct Job<'a> {
     pub drifts: bool,
 }
 
-/// Bytes that a job takes on its device.
+/// Bytes that a job takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Footprint {
-    /// In a step, whatever the micro-batch: weights, moments, gradients.
+    /// In a step, whatever the micro-batch, on the device: weights, moments, gradients.
     step: u64,
-    /// In a step, for each sequence of a micro-batch.
+    /// In a step, for each sequence of a micro-batch, on the device.
     sequence: u64,
-    /// Once more all gradients, if micro-batches are accumulated.
+    /// Once more all gradients, if micro-batches are accumulated, on the device.
     accumulated: u64,
-    /// The most outside of a step.
-    elsewhere: u64,
+    /// At the moments outside of a step.
+    elsewhere: [Taken; 5],
     batch: u32,
 }
 
@@ -84,31 +87,39 @@ impl Footprint {
         // In an evaluation nothing stays: the widest moment of a block is inside its MLP.
         let widest = 3 * c + 3 * config.inner as u64;
         let eval = F32 * job.eval_batch * (tokens * widest + 3 * v);
-        // The weights, as a copy, as the bytes of their tensors, and as a file.
-        let written = if job.keeps { 3 * F32 * all } else { 0 };
-        // The weights as a copy, the first ones made anew, and the values of a tensor of
-        // both. Files are mapped, and take none.
         let largest = tensors.iter().map(size).max().unwrap_or(0);
-        let drift = if job.drifts {
-            2 * F32 * (all + largest)
-        } else {
-            0
+        let still = held + casts;
+        // What leaves the device is in main memory, and of the processor was already.
+        let gpu = engine.device != DeviceKind::Cpu;
+        let host = |floats: u64| Taken {
+            device: still,
+            host: F32 * floats,
         };
+        let evaluated = Taken {
+            device: still + eval,
+            host: 0,
+        };
+        // The weights, as a copy, as the bytes of their tensors, and as a file.
+        let written = host(if job.keeps { 3 * all } else { 0 });
+        // The weights as a copy, the first ones made anew, and the values of a tensor of
+        // both.
+        let drift = host(if job.drifts { 2 * (all + largest) } else { 0 });
+        // Weights and moments as copies, and the bytes of a tensor. Kept files are mapped.
+        let handed_over = host(largest + if gpu { 3 * trained } else { 0 });
         // The weights before they are the network's, or the moments before they are the
         // optimizer's.
-        let resumed = F32 * all.max(2 * trained);
-        let more = [eval, written, drift, resumed].into_iter().max();
+        let begun = host(all.max(2 * trained));
         Self {
-            step: held + casts + F32 * trained + counts.fixed,
+            step: still + F32 * trained + counts.fixed,
             sequence,
             accumulated: F32 * trained,
-            elsewhere: held + casts + more.unwrap_or(0),
+            elsewhere: [evaluated, written, drift, handed_over, begun],
             batch: job.batch,
         }
     }
 
-    /// At this micro-batch.
-    pub fn bytes(&self, micro_batch: u32) -> u64 {
+    /// At this micro-batch, with such a memory.
+    pub fn taken(&self, micro_batch: u32, free: Free) -> Taken {
         let micro_batch = micro_batch.clamp(1, self.batch.max(1));
         let sum = if micro_batch < self.batch {
             self.accumulated
@@ -122,20 +133,27 @@ impl Footprint {
             _ => (3, 2),
         };
         let kept = self.sequence * u64::from(micro_batch) * numerator / denominator;
-        let step = self.step + sum + kept;
-        step.max(self.elsewhere)
+        let step = Taken {
+            device: self.step + sum + kept,
+            host: 0,
+        };
+        free.fullest(self.elsewhere.into_iter().chain([step]))
+    }
+
+    fn fits(&self, micro_batch: u32, free: Free) -> bool {
+        free.holds(self.taken(micro_batch, free))
     }
 
     /// The largest micro-batch that fits into so much memory.
-    pub fn largest(&self, available_bytes: u64) -> Option<u32> {
+    pub fn largest(&self, free: Free) -> Option<u32> {
         // Few values, and not quite monotonic: the whole batch needs no sum.
-        if self.bytes(self.batch) <= available_bytes {
+        if self.fits(self.batch, free) {
             return Some(self.batch);
         }
         let (mut fits, mut too_large) = (0, self.batch);
         while too_large - fits > 1 {
             let middle = fits + (too_large - fits) / 2;
-            if self.bytes(middle) <= available_bytes {
+            if self.fits(middle, free) {
                 fits = middle;
             } else {
                 too_large = middle;
@@ -144,46 +162,41 @@ impl Footprint {
         (fits > 0).then_some(fits)
     }
 
-    /// Requires that a micro-batch fits; `available_bytes` of 0 are not known.
+    /// Requires that a micro-batch fits.
     ///
     /// # Errors
     /// If it does not: with the largest one that would.
-    pub fn require(&self, micro_batch: u32, available_bytes: u64) -> Result<(), JobError> {
-        let bytes = self.bytes(micro_batch);
-        if available_bytes == 0 || bytes <= available_bytes {
+    pub fn require(&self, micro_batch: u32, free: Free) -> Result<(), JobError> {
+        let taken = self.taken(micro_batch, free);
+        if free.holds(taken) {
             return Ok(());
         }
-        let way_out = match self.largest(available_bytes) {
+        let way_out = match self.largest(free) {
             Some(fits) => format!("`engine: {{micro_batch: {fits}}}` would fit"),
             None => "no micro-batch would fit: take a machine with more memory, a smaller \
                      network, or freeze more of it"
                 .to_owned(),
         };
         let text = format!(
-            "at micro_batch {micro_batch} this job takes about {}, and {} are free on its \
-             device; {way_out}",
-            words(bytes),
-            words(available_bytes)
+            "at micro_batch {micro_batch} this job takes about {}, and {free}; {way_out}",
+            free.say(taken)
         );
         Err(JobError::new(FailureReason::OutOfMemory, text))
     }
 
     /// Adds the way out to an error of a device whose memory ran out all the same.
-    pub fn advise(&self, error: JobError, micro_batch: u32, available_bytes: u64) -> JobError {
+    pub fn advise(&self, error: JobError, micro_batch: u32, free: Free) -> JobError {
         if error.reason != FailureReason::OutOfMemory {
             return error;
         }
         let half = micro_batch.min(self.batch) / 2;
         // The count said that it would fit, so it is not to be trusted in full.
-        let fits = match available_bytes {
-            0 => half,
-            bytes => half.min(self.largest(bytes).unwrap_or(0)),
-        };
+        let fits = half.min(self.largest(free).unwrap_or(0));
         let way_out = match fits {
             0 => "no smaller micro-batch is left: take a machine with more memory".to_owned(),
             fits => format!("`engine: {{micro_batch: {fits}}}` ought to fit"),
         };
-        let taken = words(self.bytes(micro_batch));
+        let taken = free.say(self.taken(micro_batch, free));
         let message = format!(
             "{}; at micro_batch {micro_batch} this job takes about {taken}, {way_out}",
             error.message
@@ -261,15 +274,6 @@ impl Counts {
                 }
             }
         }
-    }
-}
-
-/// "12.3 GiB", "45 MiB".
-pub(crate) fn words(bytes: u64) -> String {
-    let mib = bytes as f64 / f64::from(1 << 20);
-    match mib {
-        mib if mib >= 1024.0 => format!("{:.1} GiB", mib / 1024.0),
-        mib => format!("{mib:.0} MiB"),
     }
 }
 

@@ -43,7 +43,8 @@ fn read(
     trainable: &BTreeSet<String>,
     weights: &Weights,
 ) -> Result<Checkpoint<'static>, CheckpointError> {
-    let checkpoint = Checkpoint::read(key, path)?;
+    // SAFETY: `Inputs::resume` promises it.
+    let checkpoint = unsafe { Checkpoint::read(key, path) }?;
     match unfit(&checkpoint, trainable, weights) {
         None => Ok(checkpoint),
         Some(why) => Err(CheckpointError::Unfit {

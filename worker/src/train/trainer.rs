@@ -338,7 +338,9 @@ impl<'a> Run<'a> {
         };
         for name in &self.kept {
             let path = self.ctx.work_dir.join(name);
-            let kept = Kept::file(&path).map_err(|source| CheckpointError::Io { path, source })?;
+            // SAFETY: what is kept lies in the attempt's own directory, and is whole.
+            let kept = unsafe { Kept::file(&path) };
+            let kept = kept.map_err(|source| CheckpointError::Io { path, source })?;
             checkpoint.kept.insert(name.clone(), kept);
         }
         checkpoint.write(self.settings.key, &path)?;

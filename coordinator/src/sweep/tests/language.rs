@@ -506,6 +506,47 @@ fn a_template_may_be_ones_own() {
     );
 }
 
+#[test]
+fn a_result_that_could_not_be_handed_in_is_refused_before_anything_runs() {
+    // 16 bins are the most: 2,048 strata and choices in 128 signed ones.
+    let bins: Vec<_> = (0..16).map(|i| [3 * i + 1, 3 * i + 3]).collect();
+    let with = |every: u64| {
+        format!(
+            "task: {{range: [0, 99], bins: {bins:?}, eval_trials: 2048}}\n\
+             train: {{learning_rate: 0.001, steps: 30000, eval_every: {every}}}\naxes: {{}}"
+        )
+    };
+    let text = tiny(&with(50));
+    let errors = parse("f", &text).expect_err("refused");
+    let [problem] = errors.problems() else {
+        panic!("{:?}", errors.problems());
+    };
+    assert_eq!(problem.place, "train.eval_every");
+    assert_eq!(
+        problem.message,
+        "601 evaluations with up to 2372 measures each are more than the 64 MiB that a result \
+         can have"
+    );
+    let help = problem.help.as_deref().expect("a way out");
+    let enough = help
+        .strip_prefix("raise `train.eval_every` to ")
+        .expect("named");
+    let enough: u64 = enough.parse().expect("a number");
+    assert!(
+        parse("f", &tiny(&with(enough))).is_ok(),
+        "{enough} suffices"
+    );
+    assert!(parse("f", &tiny(&with(enough - 1))).is_err(), "and no less");
+
+    let often = "train: {learning_rate: 0.001, steps: 300000, eval_every: 1}\naxes: {}";
+    let errors = parse("f", &tiny(often)).expect_err("too often with any bins");
+    assert_eq!(errors.problems()[0].place, "train.eval_every");
+    let base = "name: b\nmodel: {pretrain: {corpus: a, layers: 1, heads: 1, width: 8, \
+                steps: 1000000, eval_every: 1}}";
+    let errors = parse("f", base).expect_err("too often");
+    assert_eq!(errors.problems()[0].place, "model.pretrain.eval_every");
+}
+
 const ACCURACY: &str = "compare: {select: {learning_rate: {by: val.accuracy}}}\n";
 
 #[test]

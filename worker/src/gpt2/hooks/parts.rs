@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 
 use super::{Block, HookError, Hooked, Linear, Norm, Result};
+use crate::gpt2::weights::values;
 
 /// A part of a network that can be taken from another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,10 +208,6 @@ impl Linear {
             bias: mixed(&self.bias, &other.bias, 0, range)?,
         })
     }
-}
-
-fn values(tensor: &Tensor) -> Result<Vec<f32>> {
-    Ok(tensor.flatten_all()?.to_vec1()?)
 }
 
 /// `ours`, with a range (from, count) of `theirs` along an axis.

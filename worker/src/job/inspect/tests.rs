@@ -8,6 +8,12 @@ use seedbed_proto::job::{
 };
 use seedbed_proto::{BlobDigest, JobKey};
 
+use super::needs::Needs;
+use super::{other_role, subject_role};
+use crate::gpt2::Config;
+use crate::job::Inputs;
+use crate::memory::{Free, Taken};
+
 /// A question about the last weights of a fine-tuned network.
 pub(crate) fn question(question: Question, job: JobKey) -> JobSpec {
     let digest = BlobDigest::of(b"the base is given by path here");
@@ -61,4 +67,25 @@ pub(crate) fn question(question: Question, job: JobKey) -> JobSpec {
             seed: 3,
         })),
     }
+}
+
+/// What it takes on a processor, with so much for activations.
+pub(crate) fn counted(spec: &JobSpec, inputs: &Inputs, mib: u32, free: Free) -> Taken {
+    let Work::Inspect(job) = &spec.work else {
+        panic!("not a question");
+    };
+    let config = |role: &str| Config::read(inputs.file(role).expect("given")).expect("a shape");
+    let (base, subject) = (config("config.json"), config(&subject_role("config.json")));
+    let others = 0..job.others.len();
+    let others: Vec<_> = others
+        .map(|i| config(&other_role(i, "config.json")))
+        .collect();
+    let needs = Needs {
+        job,
+        base: &base,
+        subject: &subject,
+        others: others.iter().collect(),
+        gpu: false,
+    };
+    needs.taken(mib, free)
 }

@@ -65,26 +65,12 @@ fn a_job_that_does_not_fit_fails_before_its_first_step() {
     let keep = tempfile::tempdir().expect("a directory");
     let texts = corpus(keep.path());
     for (spec, inputs) in [(train_spec(), &inputs), (pretrain_spec(3), &texts)] {
-        let host = Script {
-            directives: BTreeMap::new(),
-            dir: keep.path().to_owned(),
-            seen: Mutex::default(),
-        };
-        let within = |memory_bytes| {
-            let ctx = RunContext {
-                device: Device::Cpu,
-                memory_bytes,
-                work_dir: keep.path().to_owned(),
-                shared_dir: keep.path().join("shared"),
-                shared_bytes_max: 0,
-                host: &host,
-            };
-            run(&spec, inputs, &ctx)
-        };
-        let error = within(1 << 20).expect_err("a MiB");
+        let (outcome, calls) = within(&spec, inputs, Free::Together(1 << 20));
+        let error = outcome.expect_err("a MiB");
         assert_eq!(error.reason, FailureReason::OutOfMemory, "{error}");
         assert!(error.message.contains("at micro_batch 8"), "{error}");
-        assert_eq!(host.seen.lock().expect("free").calls, 0);
-        assert!(within(1 << 30).is_ok(), "a GiB");
+        assert_eq!(calls, 0);
+        let (outcome, _) = within(&spec, inputs, Free::Together(1 << 30));
+        assert!(outcome.is_ok(), "a GiB");
     }
 }

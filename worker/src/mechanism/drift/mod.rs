@@ -14,6 +14,7 @@ use std::ops::Range;
 
 use super::rows::{At, Rows};
 use super::{Answer, MechanismError, Study};
+use crate::gpt2::weights::values;
 use crate::gpt2::{Config, LM_HEAD, ModelError, WPE, WTE, Weights};
 
 /// The split under which numbers about weights are filed: they belong to no trials.
@@ -184,7 +185,7 @@ impl Part {
             Some(columns) => tensor.narrow(tensor.rank() - 1, columns.start, columns.len())?,
             None => tensor.clone(),
         };
-        Ok(tensor.flatten_all()?.to_vec1()?)
+        Ok(values(&tensor)?)
     }
 
     fn width(&self, weights: &Weights) -> Result<usize, ModelError> {

@@ -18,6 +18,12 @@ pub struct Eigen {
     pub vectors: Matrix<f64>,
 }
 
+/// Bytes that are held at once to decompose a matrix of n rows, which is among them:
+/// itself, the reflections (a triangle), the vectors, and these in order.
+pub const fn bytes(n: usize) -> usize {
+    (8 + 4 + 8 + 8) * n * n
+}
+
 /// Decomposes a symmetric matrix. `None` if it holds a number that is not finite.
 ///
 /// # Panics
@@ -40,10 +46,13 @@ pub fn symmetric(a: &Matrix<f64>) -> Option<Eigen> {
     }
     let mut order: Vec<usize> = (0..a.rows).collect();
     order.sort_by(|&i, &j| diagonal[j].total_cmp(&diagonal[i]));
-    let rows = order.iter().flat_map(|&i| vectors.row(i).iter().copied());
+    let mut ordered = Matrix::zeros(a.rows, a.rows);
+    for (to, &from) in order.iter().enumerate() {
+        ordered.row_mut(to).copy_from_slice(vectors.row(from));
+    }
     Some(Eigen {
         values: order.iter().map(|&i| diagonal[i]).collect(),
-        vectors: Matrix::new(a.rows, a.rows, rows.collect()),
+        vectors: ordered,
     })
 }
 

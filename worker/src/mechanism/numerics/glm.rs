@@ -14,13 +14,14 @@
 //!
 //! Scores and gradients are f32, all else f64.
 
-use std::collections::VecDeque;
+mod fit;
 
 use rayon::prelude::*;
 
 use super::eigen::{self, Eigen};
-use super::matrix::{Matrix, View, add_scaled, dot, product, product_into};
+use super::matrix::{Matrix, View, product, product_into};
 use super::standard::Scale;
+use fit::{EVALUATIONS_MAX, Fit, MEMORY};
 
 /// The loss of a fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,23 +73,16 @@ pub struct NotConverged;
 
 /// Fits in one matrix product.
 const BATCH: usize = 128;
-/// Gradients of one fit; a dozen are usual.
-const EVALUATIONS_MAX: usize = 200;
-/// Pairs of steps and gradients that L-BFGS remembers.
-const MEMORY: usize = 10;
-/// Squared Newton decrement, twice the distance to the minimum of the objective, at
-/// which a fit ends: the weights are then within √(this/λ).
-const DECREMENT: f64 = 1e-7;
-/// … and at which it may end when f32 resolves no better step.
-const DECREMENT_STALLED: f64 = 1e-4;
-
-/// Bytes of a batch of fits of so many columns, beside those of the design and of the
-/// scores of its rows.
-pub const fn batch_bytes(width: usize) -> usize {
-    // Pairs of a step and a change; point, gradient, direction, the two that the next
-    // one is made from, and in f32 the points and gradients of the products.
-    let vectors = 2 * MEMORY + 6;
-    size_of::<f64>() * BATCH * vectors * (width + 1)
+/// Bytes of a design of so many columns and of a batch of fits to it, at the fuller of
+/// two moments, beside the standardised activations and the scores of their rows.
+pub const fn workspace(width: usize) -> usize {
+    let made = eigen::bytes(width);
+    // The eigenvectors stay. Of a fit: pairs of a step and a change; point, gradient,
+    // direction, the four that the next one is made from, and in f32 the point and the
+    // gradient of the products.
+    let vectors = 2 * MEMORY + 8;
+    let fits = size_of::<f64>() * (width * width + BATCH * vectors * (width + 1));
+    if made > fits { made } else { fits }
 }
 
 impl Design {
@@ -145,10 +139,7 @@ impl Design {
         let mut scores = vec![0.0_f32; fits.len() * n];
         let mut gradients = vec![0.0_f32; fits.len() * d];
         loop {
-            let mut active: Vec<_> = fits
-                .iter_mut()
-                .filter(|f| f.state == State::Under)
-                .collect();
+            let mut active: Vec<_> = fits.iter_mut().filter(|fit| fit.is_under_way()).collect();
             let k = active.len();
             if k == 0 {
                 return;
@@ -175,8 +166,10 @@ impl Design {
     fn directions(&self, fits: &mut [&mut Fit<'_>]) {
         let d = self.x.columns;
         let first: Vec<_> = fits.iter().map(|fit| fit.first_loop()).collect();
-        let weights = first.iter().flat_map(|(q, _)| &q[..d]).copied().collect();
-        let weights = Matrix::new(fits.len(), d, weights);
+        let mut weights = Matrix::zeros(fits.len(), d);
+        for (row, (q, _)) in first.iter().enumerate() {
+            weights.row_mut(row).copy_from_slice(&q[..d]);
+        }
         let mut along = product(weights.view(), self.eigen.vectors.t()); // (K, D)
         for (row, fit) in fits.iter().enumerate() {
             let curvature = fit.curvature;
@@ -186,267 +179,17 @@ impl Design {
         }
         let back = product(along.view(), self.eigen.vectors.view());
         for ((row, fit), (q, shares)) in fits.iter_mut().enumerate().zip(first) {
-            let mut direction = back.row(row).to_vec();
+            let mut direction = Vec::with_capacity(d + 1);
+            direction.extend_from_slice(back.row(row));
             direction.push(q[d] / fit.curvature);
             fit.second_loop(direction, &shares);
         }
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Under,
-    Converged,
-    Failed,
-}
-
-/// A step s, the change y of the gradient over it, and 1/(sᵀy).
-struct Pair {
-    step: Vec<f64>,
-    change: Vec<f64>,
-    rho: f64,
-}
-
-/// A fit under way. Vectors are weights, then the intercept.
-struct Fit<'a> {
-    problem: Problem<'a>,
-    at: Vec<f64>,
-    gradient: Vec<f64>,
-    direction: Vec<f64>,
-    /// The next point is `at + length·direction`.
-    length: f64,
-    /// Derivative along the direction, at `at`.
-    slope: f64,
-    memory: VecDeque<Pair>,
-    /// Σ over training rows of the second derivative of the loss.
-    curvature: f64,
-    evaluations: usize,
-    shrunk: u32,
-    /// Has taken a step and waits for a direction.
-    waits: bool,
-    state: State,
-}
-
-/// Of the residuals of one fit.
-#[derive(Clone, Copy)]
-struct Slope {
-    /// Σ of residuals: the derivative by the intercept.
-    intercept: f64,
-    /// Σ of second derivatives.
-    curvature: f64,
-}
-
-impl<'a> Fit<'a> {
-    fn new(design: &Design, problem: Problem<'a>, start: Option<&Solution>) -> Self {
-        let d = design.x.columns;
-        assert_eq!(
-            (
-                problem.labels.len(),
-                problem.train.len(),
-                problem.variance.len()
-            ),
-            (design.x.rows, design.x.rows, d),
-            "a problem of the design's size"
-        );
-        let mut at = vec![0.0; d + 1];
-        if let Some(start) = start {
-            at[..d].copy_from_slice(&start.weights);
-            at[d] = start.intercept;
-        }
-        Self {
-            problem,
-            at,
-            gradient: vec![],
-            direction: vec![0.0; d + 1],
-            length: 0.0,
-            slope: 0.0,
-            memory: VecDeque::new(),
-            curvature: 0.0,
-            evaluations: 0,
-            shrunk: 0,
-            waits: false,
-            state: State::Under,
-        }
-    }
-
-    fn point(&self) -> impl Iterator<Item = f64> {
-        let step = self.direction.iter().map(|d| self.length * d);
-        self.at.iter().zip(step).map(|(at, step)| at + step)
-    }
-
-    fn write_point(&self, out: &mut [f32]) {
-        for (out, v) in out.iter_mut().zip(self.point()) {
-            *out = v as f32;
-        }
-    }
-
-    /// wᵀx of all rows → derivatives of the loss.
-    fn residuals(&self, scores: &mut [f32]) -> Slope {
-        let intercept = self.point().last().expect("there is an intercept") as f32;
-        let Problem { labels, train, .. } = self.problem;
-        match self.problem.family {
-            Family::Logistic => residuals(scores, labels, train, |z, y| {
-                let p = sigmoid(z + intercept);
-                (p - y, p * (1.0 - p))
-            }),
-            Family::Gaussian => residuals(scores, labels, train, |z, y| (z + intercept - y, 1.0)),
-        }
-    }
-
-    /// Takes the step, or shortens it, now that the gradient at its end is known.
-    fn evaluated(&mut self, of_loss: &[f32], slope: Slope) {
-        self.evaluations += 1;
-        self.waits = false;
-        let d = of_loss.len();
-        let point: Vec<f64> = self.point().collect();
-        let Problem {
-            variance, penalty, ..
-        } = self.problem;
-        let mut gradient: Vec<f64> = (of_loss.iter().zip(&point).zip(variance))
-            .map(|((&g, w), v)| f64::from(g) + penalty * v * w)
-            .collect();
-        gradient.push(slope.intercept);
-        debug_assert_eq!(gradient.len(), d + 1);
-        if self.evaluations > 1 {
-            let now = dot(&gradient, &self.direction);
-            // Convex: beyond the minimum along the line the derivative is above 0.
-            // A step that ends where it climbs half as steeply as it fell is too long.
-            if now > -0.5 * self.slope {
-                let to = (self.slope / (self.slope - now)).clamp(0.1, 0.8);
-                self.length *= to;
-                self.shrunk += 1;
-                if self.shrunk > 12 {
-                    self.stall();
-                }
-                return;
-            }
-            let step: Vec<f64> = self.direction.iter().map(|v| v * self.length).collect();
-            let change: Vec<f64> = (gradient.iter().zip(&self.gradient))
-                .map(|(new, old)| new - old)
-                .collect();
-            let along = dot(&step, &change);
-            if along > 1e-12 * dot(&change, &change).sqrt() * dot(&step, &step).sqrt() {
-                if self.memory.len() == MEMORY {
-                    self.memory.pop_front();
-                }
-                let rho = 1.0 / along;
-                self.memory.push_back(Pair { step, change, rho });
-            }
-        }
-        self.at = point;
-        self.gradient = gradient;
-        // Not 0 where all rows are answered with certainty.
-        self.curvature = slope.curvature.max(1e-6);
-        self.shrunk = 0;
-        self.waits = true;
-    }
-
-    /// Neither a better point nor a better direction is to be had.
-    fn stall(&mut self) {
-        self.state = match -self.slope <= DECREMENT_STALLED {
-            true => State::Converged,
-            false => State::Failed,
-        };
-    }
-
-    /// The first of the two loops over the memory: q, and the share of each pair.
-    fn first_loop(&self) -> (Vec<f64>, Vec<f64>) {
-        let mut q = self.gradient.clone();
-        let mut shares = vec![0.0; self.memory.len()];
-        for (pair, share) in self.memory.iter().zip(&mut shares).rev() {
-            *share = pair.rho * dot(&pair.step, &q);
-            add_scaled(&mut q, -*share, &pair.change);
-        }
-        (q, shares)
-    }
-
-    /// The second one, from the metric's answer to q.
-    fn second_loop(&mut self, mut direction: Vec<f64>, shares: &[f64]) {
-        for (pair, share) in self.memory.iter().zip(shares) {
-            let back = pair.rho * dot(&pair.change, &direction);
-            add_scaled(&mut direction, share - back, &pair.step);
-        }
-        direction.iter_mut().for_each(|v| *v = -*v);
-        self.slope = dot(&self.gradient, &direction);
-        self.direction = direction;
-        self.length = 1.0;
-        if self.slope.is_nan() {
-            self.state = State::Failed;
-        } else if -self.slope <= DECREMENT {
-            self.state = State::Converged;
-        } else if self.evaluations >= EVALUATIONS_MAX {
-            self.stall();
-        }
-    }
-
-    fn finish(self) -> Result<Solution, NotConverged> {
-        let mut weights = self.at;
-        let intercept = weights.pop().expect("there is an intercept");
-        match self.state {
-            State::Converged => Ok(Solution { weights, intercept }),
-            State::Under | State::Failed => Err(NotConverged),
-        }
-    }
-}
-
-const LANES: usize = 8;
-
-/// Scores → first derivatives by them, 0 where a row does not train.
-#[inline(always)]
-fn residuals(
-    scores: &mut [f32],
-    labels: &[f32],
-    train: &[f32],
-    of: impl Fn(f32, f32) -> (f32, f32),
-) -> Slope {
-    let (mut first, mut second) = ([0.0_f64; LANES], [0.0_f64; LANES]);
-    let (scores, rest) = scores.as_chunks_mut::<LANES>();
-    let ((labels, label_rest), (train, train_rest)) =
-        (labels.as_chunks::<LANES>(), train.as_chunks::<LANES>());
-    for ((z, y), m) in scores.iter_mut().zip(labels).zip(train) {
-        for lane in 0..LANES {
-            let (r, c) = of(z[lane], y[lane]);
-            z[lane] = r * m[lane];
-            first[lane] += f64::from(r * m[lane]);
-            second[lane] += f64::from(c * m[lane]);
-        }
-    }
-    for ((z, &y), &m) in rest.iter_mut().zip(label_rest).zip(train_rest) {
-        let (r, c) = of(*z, y);
-        *z = r * m;
-        first[0] += f64::from(r * m);
-        second[0] += f64::from(c * m);
-    }
-    Slope {
-        intercept: first.iter().sum(),
-        curvature: second.iter().sum(),
-    }
-}
-
-/// 1/(1 + e^−z) to 3e-7, without a branch or a call, so that it becomes vectors.
-/// Cephes' polynomial for the exponential.
-#[inline(always)]
-fn sigmoid(z: f32) -> f32 {
-    // Adding 1.5·2²³ rounds to an integer, which then stands in the low bits.
-    const ROUND: f32 = 12_582_912.0;
-    let x = (-z).clamp(-87.0, 87.0);
-    let n = x * std::f32::consts::LOG2_E + ROUND;
-    let k = n - ROUND;
-    // ln 2 in two parts, the first with few bits: k times it is exact.
-    let r = (x - k * 0.693_359_4) + k * 2.121_944_4e-4;
-    let mut p = 1.987_569_1e-4;
-    p = p * r + 1.398_199_9e-3;
-    p = p * r + 8.333_452e-3;
-    p = p * r + 4.166_579_6e-2;
-    p = p * r + 1.666_666_5e-1;
-    p = p * r + 5e-1;
-    let p = p * (r * r) + r + 1.0;
-    let power = f32::from_bits((n.to_bits() << 23).wrapping_add(127 << 23));
-    1.0 / (1.0 + p * power)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::matrix::{add_scaled, dot};
     use super::super::tests::{narrow, random};
     use super::*;
 
@@ -559,23 +302,66 @@ mod tests {
         check(Family::Gaussian, |x, noise| x + noise as f32);
     }
 
+    /// Rows and columns of the cases whose memory is measured: the eigenvectors are
+    /// the most of the first, the fits of the second.
+    #[cfg(target_os = "linux")]
+    const MEASURED: [[usize; 2]; 2] = [[64, 1024], [2048, 512]];
+
+    /// A design, and a batch of fits that take long.
+    #[cfg(target_os = "linux")]
+    fn batch_of_fits(x: &Matrix<f32>) {
+        let (n, d) = (x.rows, x.columns);
+        let design = Design::new(x).expect("finite");
+        let labels: Vec<f32> = (0..n).map(|row| f32::from(x.row(row)[0] > 0.0)).collect();
+        let (train, variance) = (vec![1.0; n], vec![1.0; d]);
+        let problem = Problem {
+            family: Family::Logistic,
+            labels: &labels,
+            train: &train,
+            variance: &variance,
+            penalty: 0.01,
+        };
+        let far = Solution {
+            weights: vec![1.0; d],
+            intercept: 1.0,
+        };
+        let solved = design.solve(&[problem; BATCH], &[Some(&far); BATCH], &mut go_on);
+        assert_eq!(solved.expect("infallible").len(), BATCH);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_workspace_is_near_the_measured_peak() {
+        use crate::memory::{peak::peaks, words};
+        let name = "mechanism::numerics::glm::tests::the_workspace_is_near_the_measured_peak";
+        let Some(peaks) = peaks(name, MEASURED.len(), |at| {
+            let [n, d] = MEASURED[at];
+            let x = narrow(&random(n, d, 7));
+            // The program's own pages are there then.
+            batch_of_fits(&narrow(&random(40, 8, 7)));
+            move || batch_of_fits(&x)
+        }) else {
+            return;
+        };
+        for ([n, d], measured) in MEASURED.into_iter().zip(peaks) {
+            let counted = (4 * n * (d + BATCH) + workspace(d)) as u64;
+            let ratio = counted as f64 / measured as f64;
+            println!(
+                "{ratio:.2}: {} counted, {} measured",
+                words(counted),
+                words(measured)
+            );
+            assert!(
+                (0.9..=1.4).contains(&ratio),
+                "{n} rows, {d} columns: {ratio:.2}"
+            );
+        }
+    }
+
     #[test]
     fn an_activation_that_is_not_finite_has_no_design() {
         let mut x = narrow(&random(20, 3, 3));
         x.data[10] = f32::NAN;
         assert!(Design::new(&x).is_none());
-    }
-
-    #[test]
-    fn the_sigmoid_is_one() {
-        for i in -4000..4000 {
-            let z = i as f32 * 0.025;
-            let exact = 1.0 / (1.0 + (-f64::from(z)).exp());
-            let off = (f64::from(sigmoid(z)) - exact).abs();
-            assert!(off < 3e-7, "{z}: off by {off}");
-        }
-        assert!(sigmoid(f32::NAN).is_nan());
-        assert_eq!(sigmoid(1e30), 1.0);
-        assert!(sigmoid(-1e30) < 1e-37);
     }
 }

@@ -76,11 +76,12 @@ pub fn patch(
     let chunk = (bytes / 2 / pair_bytes) as usize;
     if chunk == 0 {
         return Err(MechanismError::Invalid(format!(
-            "patching holds {} MiB of activations for one pair of {} tokens, and as much again \
-             to work with; {} MiB are allowed: raise `memory_mib`",
-            pair_bytes.div_ceil(1 << 20),
+            "patching holds {} KiB of activations for one pair of {} tokens, and as much again \
+             to work with, more than the {} KiB that are allowed; raise `inspect.memory_mib` to {}",
+            pair_bytes.div_ceil(1 << 10),
             pairs.len,
-            bytes >> 20
+            bytes >> 10,
+            (2 * pair_bytes).div_ceil(1 << 20)
         )));
     }
     let mut maps = Maps::default();

@@ -2,9 +2,10 @@
 //!
 //! P pairs, T tokens, C width, H heads.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use crate::gpt2::hooks::{End, Hooked, Pass, Point, Site, Start};
+use crate::gpt2::weights::values;
 use crate::mechanism::MechanismError;
 use crate::mechanism::readout::deltas;
 
@@ -86,10 +87,7 @@ impl Run {
 /// needs no pass: its effect is 0.
 pub(super) fn differing(one: &Tensor, other: &Tensor) -> Result<Vec<u32>> {
     let rows = one.dim(0)?;
-    let dense = |x: &Tensor| -> Result<Vec<f32>> {
-        Ok(x.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?)
-    };
-    let (one, other) = (dense(one)?, dense(other)?);
+    let (one, other) = (values(one)?, values(other)?);
     let width = one.len() / rows.max(1);
     let differs = |&i: &usize| {
         let pairs = one[i * width..][..width]

@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
+use seedbed_proto::job::{Init, Shape};
 
 use super::*;
 use crate::gpt2::hooks::{Edit, End, Pass, Point, Start};
-use crate::gpt2::{Config, weights};
+use crate::gpt2::{Config, init, weights};
 use crate::ops::Ops;
 
 /// A network, pairs, and what TransformerLens finds.
@@ -122,10 +123,36 @@ fn memory_shapes_batches_and_nothing_else() {
     let (net, pairs) = (&reference.net, &reference.pairs);
     let error = patch(net, pairs, [4, 17], &sites(), 1 << 10, &mut |_| Ok(()));
     let error = error.expect_err("no room for a pair").to_string();
-    assert!(
-        error.contains("one pair of 9 tokens") && error.contains("memory_mib"),
-        "{error}"
-    );
+    assert!(error.contains("one pair of 9 tokens"), "{error}");
+}
+
+#[test]
+fn what_is_said_to_suffice_for_a_pair_suffices_and_no_less() {
+    let shape = Shape {
+        layers: 1,
+        heads: 8,
+        width: 256,
+        positions: 48,
+    };
+    let config = Config::new(&shape, 50).expect("valid");
+    let weights = init::weights(&config, Init::Scratch, None, 1, false).expect("fresh");
+    let net = Hooked::new(&config, &weights, Ops::Fused, &Device::Cpu).expect("a network");
+    let prompt = [7_u32; 48];
+    let mut other = prompt;
+    other[40] = 9;
+    let mut pairs = Pairs::default();
+    pairs.push([&prompt, &other], [true; 2], [("40".to_owned(), 40)]);
+    let within = |mib: u64| {
+        let found = patch(&net, &pairs, [4, 17], &sites(), mib << 20, &mut |_| Ok(()));
+        found.map_err(|error| error.to_string())
+    };
+    let said = (1..).find(|&mib| within(mib).is_ok()).expect("some amount");
+    assert!(said > 1, "a pair that always fits proves nothing");
+    for mib in 1..said {
+        let error = within(mib).expect_err("too little");
+        let way_out = format!("raise `inspect.memory_mib` to {said}");
+        assert!(error.ends_with(&way_out), "{error}");
+    }
 }
 
 #[test]

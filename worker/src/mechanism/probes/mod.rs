@@ -60,9 +60,7 @@ pub fn ask(study: &mut Study<'_>) -> Result<Answer> {
     let trials = Trials::of(study);
     let slots = Slots::of(study.task, study.split);
     let (n, width) = (trials.count(), study.subject.config.width);
-    let masks = variables.splits.len() * (FOLDS + FOLDS * FOLDS);
-    // The standardised activation, scores and masks of a batch of fits, masks of folds.
-    let workspace = 4 * n * (2 * width + 512 + masks) + glm::batch_bytes(width);
+    let workspace = workspace(&variables, n, width);
     let portions = portions(study, &slots, networks.len(), workspace)?;
 
     let mut out = Rows::of_split(study);
@@ -90,6 +88,20 @@ pub fn ask(study: &mut Study<'_>) -> Result<Answer> {
     }
     missing.put(&mut out);
     Ok(out.finish())
+}
+
+/// Bytes that the probes of one place take beside its activations.
+fn workspace(variables: &Variables, n: usize, width: usize) -> usize {
+    let sets = FOLDS + FOLDS * FOLDS;
+    let masks = variables.splits.len() * sets;
+    // Floats of a trial: the standardised activation, of two networks where probes are
+    // carried over; scores and masks of a batch of fits, masks of folds.
+    let floats = 2 * width + 512 + masks;
+    // Vectors: solutions of all fits at a penalty and at the one before, and the best;
+    // variances in the rows of every set, and what those of a batch are made from.
+    let solutions = variables.targets.len() * (2 * sets + FOLDS);
+    let vectors = solutions + masks + 1024;
+    4 * n * floats + 8 * vectors * width + glm::workspace(width)
 }
 
 /// A network of the subject's shape that has learned nothing.

@@ -108,7 +108,7 @@ fn neither_threads_nor_memory_change_a_bit() {
     // A few places of 144 trials of width 16 in 3 networks at a time, beside a batch of
     // prompts and what fits are done with.
     let little = setting
-        .try_ask(Question::Probes, 1_200_000)
+        .try_ask(Question::Probes, 1_600_000)
         .expect("an answer");
     assert_eq!(little, whole);
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build();

@@ -1,6 +1,7 @@
 //! Transplants: nothing is lost to oneself, and θ⁰ as a partner is reversion.
 
 use super::super::swap::fired;
+use super::super::transplant::ends_at;
 use super::*;
 use crate::gpt2::hooks::Part;
 
@@ -53,6 +54,33 @@ fn a_swap_that_did_not_take_place_is_a_bug_that_is_named() {
         assert_eq!(JobError::from(error).reason, FailureReason::Bug);
         let mixed = ours.with(part, &theirs).expect("of one shape");
         fired(&mixed, part, &theirs).expect("swapped");
+    }
+}
+
+#[test]
+fn an_end_of_the_line_is_a_network_in_all_its_parts() {
+    let mut setting = Setting::new();
+    // Vectors are the same in both otherwise.
+    for tensor in setting.origin.weights.values_mut() {
+        *tensor = (&*tensor * 1.5).expect("scaled");
+    }
+    let net = |subject| super::super::readout::hooked(subject, Ops::Fused, &Device::Cpu);
+    let (ours, theirs) = (net(&setting.subject), net(&setting.origin));
+    let (ours, theirs) = (ours.expect("a network"), theirs.expect("a network"));
+    ends_at(&ours, &ours).expect("the network itself");
+    let inside = (0..LAYERS).flat_map(|layer| {
+        let head = (0..HEADS).map(move |head| Part::Head(layer, head));
+        head.chain([Part::Norms(layer), Part::Mlp(layer), Part::Attention(layer)])
+    });
+    let ends = [Part::Embedding, Part::Unembedding, Part::FinalNorm];
+    for part in ends.into_iter().chain(inside) {
+        let other = ours.with(part, &theirs).expect("of one shape");
+        let error = ends_at(&other, &ours).expect_err("another network");
+        let text = error.to_string();
+        assert!(
+            text.ends_with("the swap did not take place"),
+            "{part:?}: {text}"
+        );
     }
 }
 

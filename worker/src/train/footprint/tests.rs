@@ -1,9 +1,7 @@
 //! The count against the peaks of real runs, and what is made of it.
 
-use std::fs;
 use std::ops::Range;
 use std::path::Path;
-use std::process::Command;
 
 use candle_core::{Device, Tensor};
 use seedbed_proto::JobKey;
@@ -14,7 +12,8 @@ use super::*;
 use crate::gpt2::{Entry, Gpt2, init, trainable};
 use crate::job::{Directive, Host, Progress, RunContext};
 use crate::mechanism::drift::drift;
-use crate::memory::keep_pages;
+#[cfg(target_os = "linux")]
+use crate::memory::{peak::peaks, words};
 use crate::train::error::TrainError;
 use crate::train::tests_support::optim;
 use crate::train::trainer::{Course, Halt, Settings, Visit, train};
@@ -179,7 +178,7 @@ fn steps(case: &Case) {
     let work_dir = std::env::temp_dir();
     let ctx = RunContext {
         device: Device::Cpu,
-        memory_bytes: 0,
+        free: Free::Together(0),
         shared_dir: work_dir.clone(),
         work_dir,
         shared_bytes_max: 0,
@@ -194,48 +193,21 @@ fn steps(case: &Case) {
     train(&same, &model, &settings, &ctx, None).expect("two steps");
 }
 
-/// A line of `/proc/self/status`, in bytes.
-fn status(name: &str) -> u64 {
-    let text = fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = text.lines().find(|line| line.starts_with(name));
-    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-    kib.expect("a number of kB") * 1024
-}
-
 #[cfg(target_os = "linux")]
 #[test]
 fn the_count_is_near_the_measured_peak() {
-    const CASE: &str = "SEEDBED_TEST_FOOTPRINT";
-    if let Some(case) = std::env::var_os(CASE) {
-        let (case, out) = {
-            let text = case.into_string().expect("ours");
-            let (case, out) = text.split_once(' ').expect("ours");
-            (case.parse::<usize>().expect("ours"), out.to_owned())
-        };
-        // As a worker does.
-        keep_pages();
-        let before = status("VmRSS");
-        steps(&cases()[case]);
-        fs::write(out, (status("VmHWM") - before).to_string()).expect("written");
+    let name = "train::footprint::tests::the_count_is_near_the_measured_peak";
+    let cases = cases();
+    let Some(peaks) = peaks(name, cases.len(), |at| {
+        let case = cases[at].clone();
+        move || steps(&case)
+    }) else {
         return;
-    }
-    // The highest mark of a process never falls: so one for each case.
-    let dir = tempfile::tempdir().expect("a directory");
+    };
     let mut report = String::new();
     let mut all_near = true;
-    for (at, case) in cases().iter().enumerate() {
-        let out = dir.path().join(at.to_string());
-        let name = "train::footprint::tests::the_count_is_near_the_measured_peak";
-        let child = Command::new(std::env::current_exe().expect("this program"))
-            .args([name, "--exact"])
-            .env(CASE, format!("{at} {}", out.display()))
-            .env("RAYON_NUM_THREADS", "1")
-            .output()
-            .expect("started");
-        assert!(child.status.success(), "{child:?}");
-        let text = fs::read_to_string(out).expect("written by the child");
-        let measured: u64 = text.parse().expect("a number");
-        let counted = footprint(case).bytes(case.engine.micro_batch);
+    for (case, measured) in cases.iter().zip(peaks) {
+        let counted = bytes(&footprint(case), case.engine.micro_batch);
         let ratio = counted as f64 / measured as f64;
         all_near &= (0.85..=1.4).contains(&ratio);
         report += &format!(
@@ -248,23 +220,36 @@ fn the_count_is_near_the_measured_peak() {
     assert!(all_near, "{report}");
 }
 
+/// On a processor.
+fn bytes(count: &Footprint, micro_batch: u32) -> u64 {
+    let Taken { device, host } = count.taken(micro_batch, Free::Together(0));
+    device + host
+}
+
 #[test]
 fn a_job_that_does_not_fit_is_told_the_micro_batch_that_would() {
     let count = footprint(&cases()[0]);
-    let full = count.bytes(BATCH);
-    count.require(BATCH, full).expect("fits exactly");
-    count.require(BATCH, 0).expect("nothing is known");
+    let full = bytes(&count, BATCH);
+    count
+        .require(BATCH, Free::Together(full))
+        .expect("fits exactly");
+    count
+        .require(BATCH, Free::Together(0))
+        .expect("nothing is known");
     for available in [full - 1, full / 2, full / 3] {
-        let error = count.require(BATCH, available).expect_err("too little");
+        let free = Free::Together(available);
+        let error = count.require(BATCH, free).expect_err("too little");
         assert_eq!(error.reason, FailureReason::OutOfMemory);
-        let fits = count.largest(available).expect("some micro-batch");
-        assert!(fits < BATCH && count.bytes(fits) <= available);
-        assert!(count.bytes(fits + 1) > available, "the largest");
+        let fits = count.largest(free).expect("some micro-batch");
+        assert!(fits < BATCH && bytes(&count, fits) <= available);
+        assert!(bytes(&count, fits + 1) > available, "the largest");
         let said = format!("`engine: {{micro_batch: {fits}}}` would fit");
         assert!(error.message.contains(&said), "{error}");
-        count.require(fits, available).expect("as it said");
+        count.require(fits, free).expect("as it said");
     }
-    let error = count.require(BATCH, 1 << 20).expect_err("a MiB");
+    let error = count
+        .require(BATCH, Free::Together(1 << 20))
+        .expect_err("a MiB");
     assert!(
         error.message.contains("no micro-batch would fit"),
         "{error}"
@@ -275,7 +260,10 @@ fn a_job_that_does_not_fit_is_told_the_micro_batch_that_would() {
 fn a_device_whose_memory_ran_out_all_the_same_is_asked_for_half() {
     let count = footprint(&cases()[0]);
     let ran_out = || JobError::new(FailureReason::OutOfMemory, "CUDA_ERROR_OUT_OF_MEMORY");
-    let told = |micro_batch, available| count.advise(ran_out(), micro_batch, available).message;
+    let told = |micro_batch, available| {
+        let free = Free::Together(available);
+        count.advise(ran_out(), micro_batch, free).message
+    };
     let text = told(BATCH, 1 << 40);
     assert!(
         text.starts_with("CUDA_ERROR_OUT_OF_MEMORY; at micro_batch 64"),
@@ -285,8 +273,10 @@ fn a_device_whose_memory_ran_out_all_the_same_is_asked_for_half() {
         text.contains("`engine: {micro_batch: 32}` ought to fit"),
         "{text}"
     );
-    let fits = count.largest(count.bytes(20)).expect("20");
-    let text = told(BATCH, count.bytes(20));
+    let fits = count
+        .largest(Free::Together(bytes(&count, 20)))
+        .expect("20");
+    let text = told(BATCH, bytes(&count, 20));
     assert!(text.contains(&format!("micro_batch: {fits}}}")), "{text}");
     assert!(
         told(1, 0).contains("no smaller micro-batch"),
@@ -294,7 +284,7 @@ fn a_device_whose_memory_ran_out_all_the_same_is_asked_for_half() {
         told(1, 0)
     );
     let other = JobError::invalid("as it was");
-    assert_eq!(count.advise(other.clone(), 8, 0), other);
+    assert_eq!(count.advise(other.clone(), 8, Free::Together(0)), other);
 }
 
 #[test]
@@ -303,10 +293,42 @@ fn freezing_and_the_loss_change_the_count_as_they_should() {
         let mut case = cases()[0].clone();
         (case.loss, case.engine.ops) = (loss, ops);
         case.frozen = frozen.clone();
-        footprint(&case).bytes(BATCH)
+        bytes(&footprint(&case), BATCH)
     };
     let whole = of(Loss::Full, &Frozen::None, Ops::Fused);
     assert!(of(Loss::Answer, &Frozen::None, Ops::Fused) < whole);
     assert!(of(Loss::Full, &Frozen::Prefix(3), Ops::Fused) < whole / 2);
     assert!(of(Loss::Full, &Frozen::None, Ops::Composite) > 2 * whole);
+}
+
+#[test]
+fn what_lies_in_main_memory_is_not_taken_from_a_gpu() {
+    // Little trains: the fullest moment of a processor is the drift's.
+    let mut case = cases().pop().expect("there are cases");
+    case.engine.device = DeviceKind::Cuda;
+    (case.engine.ops, case.loss) = (Ops::Composite, Loss::Answer);
+    let count = footprint(&case);
+    let apart = |device, host| Free::Apart { device, host };
+    let Taken { device, host } = count.taken(4, apart(0, 0));
+    let weights: u64 = (case.config().tensors().iter())
+        .map(|(_, shape)| F32 * shape.iter().product::<usize>() as u64)
+        .sum();
+    assert!(
+        host >= 2 * weights,
+        "both sides of the drift: {host} of {weights}"
+    );
+    assert!(
+        device < bytes(&count, 4),
+        "no copy of the weights is on the device"
+    );
+    count
+        .require(4, apart(device, host))
+        .expect("each has what it takes");
+    for free in [apart(device - 1, 1 << 40), apart(1 << 40, host - 1)] {
+        let error = count.require(4, free).expect_err("too little").message;
+        assert!(error.contains("on its device and"), "{error}");
+        assert!(error.contains(&free.to_string()), "{error}");
+    }
+    // The host's share hangs on no micro-batch.
+    assert_eq!(count.largest(apart(1 << 40, host - 1)), None);
 }
