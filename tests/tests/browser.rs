@@ -2,7 +2,8 @@
 //! would, looks for texts that lie upon each other or stick out, and prints it.
 //!
 //! Debian's package `chromium` provides the browser; `tests/run` installs it.
-//! `SEEDBED_SCREENSHOT=DIR` keeps the pictures.
+//! `SEEDBED_REPORT=FILE` takes that page instead of the stored study's, as `tests/run`
+//! does for a sweep with every question; `SEEDBED_SCREENSHOT=DIR` keeps the pictures.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -75,7 +76,7 @@ fn browse(profile: &Path, page: &Path, args: &[&str]) -> Output {
     }
 }
 
-/// The page of the stored study, with the probe as its last script.
+/// A page, with the probe as its last script.
 fn probed(folder: &Path, page: &Path) -> PathBuf {
     let text = fs::read_to_string(page).expect("the page is there");
     assert!(!text.contains("<script"), "the page itself has no script");
@@ -85,11 +86,9 @@ fn probed(folder: &Path, page: &Path) -> PathBuf {
     probed
 }
 
-#[test]
-fn the_report_reads_well_on_screen_and_on_paper() {
-    let home = tempfile::tempdir().expect("a temporary folder");
-    let results = home.path().join("results");
-    let state = home.path().join("state");
+/// The page of the stored study, made anew.
+fn of_the_stored_study(home: &Path) -> PathBuf {
+    let (results, state) = (home.join("results"), home.join("state"));
     fs::create_dir(&state).expect("a folder of ours");
     let stored = repository().join("tests/stored/study.db");
     fs::copy(stored, state.join("seedbed.db")).expect("the stored database");
@@ -103,8 +102,17 @@ fn the_report_reads_well_on_screen_and_on_paper() {
         "--out",
         &out,
     ];
-    run(&programs().coordinator, home.path(), &args).ok();
-    let page = results.join("report.html");
+    run(&programs().coordinator, home, &args).ok();
+    results.join("report.html")
+}
+
+#[test]
+fn the_report_reads_well_on_screen_and_on_paper() {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let page = match std::env::var_os("SEEDBED_REPORT") {
+        Some(page) => PathBuf::from(page),
+        None => of_the_stored_study(home.path()),
+    };
 
     for (width, name) in [(1280, "wide"), (420, "narrow")] {
         let probed = probed(home.path(), &page);

@@ -181,20 +181,23 @@ fn table(t: &Table) -> Markup {
             .is_some_and(|c| c.numeric)
             .then_some("number")
     };
+    let wide = (t.columns.len() > 9).then_some("wide");
     // Cells are kept on one line, as far as that is one that fits.
     let long = |cell: &str| (cell.chars().count() > 48).then_some("long");
     html! {
         figure.table {
             figcaption.title { (t.title) }
             div.scroll {
-                table {
+                table class=[wide] {
                     thead { tr { @for (i, c) in t.columns.iter().enumerate() {
                         th class=[class(i)] { (c.head) }
                     } } }
                     @for section in &t.sections {
                         tbody { @for row in section { tr {
                             @for (i, cell) in row.iter().enumerate() {
-                                td class=[class(i).or(long(cell))] { (cell) }
+                                td class=[class(i).or(long(cell))] {
+                                    @if class(i).is_some() { (parted(cell)) } @else { (cell) }
+                                }
                             }
                         } } }
                     }
@@ -202,6 +205,16 @@ fn table(t: &Table) -> Markup {
             }
             @if !t.note.is_empty() { figcaption { (t.note) } }
         }
+    }
+}
+
+/// A cell that may be broken before its interval, where the page is too narrow.
+fn parted(cell: &str) -> Markup {
+    match cell.split_once(" [") {
+        Some((estimate, interval)) => html! {
+            span { (estimate) } " " span { "[" (interval) }
+        },
+        None => html! { span { (cell) } },
     }
 }
 
