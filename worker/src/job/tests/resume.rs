@@ -93,11 +93,14 @@ fn a_run_that_is_stopped_anywhere_ends_with_the_same_bits() {
         };
         let expected = bits(&expected);
         assert!(calls > 10, "{name}: an evaluation asks in between: {calls}");
+        let mut stopped = 0;
         for round in 0..8 {
             let scripts = stops(&mut rng, calls);
             let (actual, _) = to_the_end(&spec, &inputs, &scripts);
             assert_eq!(actual, expected, "{name}, round {round}: {scripts:?}");
+            stopped += scripts.len();
         }
+        println!("{name}: 8 runs with {stopped} stops at any of {calls} calls, the same bits");
     }
 }
 

@@ -12,7 +12,8 @@
 //! Hessian with the mean curvature of the loss: with the eigenvectors of XᵀX, known
 //! once, it is diagonal for any fit and any penalty. Half a dozen rounds suffice.
 //!
-//! Scores and gradients are f32, all else f64.
+//! Scores and gradients are f32, all else f64. Where f32 resolves no better step, as
+//! where columns hardly vary over the rows that train, a fit goes on by itself in f64.
 
 mod fit;
 
@@ -21,7 +22,7 @@ use rayon::prelude::*;
 use super::eigen::{self, Eigen};
 use super::matrix::{Matrix, View, product, product_into};
 use super::standard::Scale;
-use fit::{EVALUATIONS_MAX, Fit, MEMORY};
+use fit::{Fit, MEMORY, Slope};
 
 /// The loss of a fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +69,7 @@ pub struct Solution {
 
 /// A fit whose gradient did not vanish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the fit did not converge in {EVALUATIONS_MAX} steps")]
+#[error("the fit did not converge")]
 pub struct NotConverged;
 
 /// Fits in one matrix product.
@@ -127,7 +128,11 @@ impl Design {
             let fits = problems.iter().zip(start);
             let mut fits: Vec<Fit<'_>> = fits.map(|(p, s)| Fit::new(self, *p, *s)).collect();
             self.descend(&mut fits);
-            solved.extend(fits.into_iter().map(Fit::finish));
+            let fits = fits.into_par_iter().map(|fit| match fit.has_failed() {
+                true => self.descend_in_double(fit.again_in_double()),
+                false => fit,
+            });
+            solved.par_extend(fits.map(Fit::finish));
         }
         Ok(solved)
     }
@@ -155,11 +160,41 @@ impl Design {
             let residuals = View::new(&scores[..k * n], k, n);
             product_into(&mut gradients, residuals, self.x.view()); // (K, D)
             for ((fit, gradient), slope) in active.iter_mut().zip(gradients.chunks(d)).zip(slopes) {
-                fit.evaluated(gradient, slope);
+                fit.evaluated(gradient.iter().map(|&g| f64::from(g)), slope);
             }
             active.retain(|fit| fit.waits);
             self.directions(&mut active);
         }
+    }
+
+    /// One fit to its end, row by row in f64.
+    fn descend_in_double<'a>(&self, mut fit: Fit<'a>) -> Fit<'a> {
+        while fit.is_under_way() {
+            let mut weights: Vec<f64> = fit.point().collect();
+            let intercept = weights.pop().expect("there is an intercept");
+            let mut gradient = vec![0.0; weights.len()];
+            let mut slope = Slope {
+                intercept: 0.0,
+                curvature: 0.0,
+            };
+            for (row, x) in self.x.iter_rows().enumerate() {
+                if fit.problem.train[row] == 0.0 {
+                    continue;
+                }
+                let score: f64 = x.iter().zip(&weights).map(|(&x, w)| f64::from(x) * w).sum();
+                let (first, second) = fit.residual(row, score + intercept);
+                slope.intercept += first;
+                slope.curvature += second;
+                for (g, &x) in gradient.iter_mut().zip(x) {
+                    *g += first * f64::from(x);
+                }
+            }
+            fit.evaluated(gradient.into_iter(), slope);
+            if fit.waits {
+                self.directions(&mut [&mut fit]);
+            }
+        }
+        fit
     }
 
     /// New directions −H g for fits that have taken a step.
@@ -300,6 +335,44 @@ mod tests {
     #[test]
     fn numbers_are_fitted() {
         check(Family::Gaussian, |x, noise| x + noise as f32);
+    }
+
+    #[test]
+    fn columns_that_hardly_vary_over_the_training_rows_are_fitted() {
+        let (n, d) = (200, 20);
+        let mut x = random(n, d, 1);
+        let noise = |x: &Matrix<f64>, row: usize| x.row(row)[..3].iter().sum::<f64>();
+        let labels: Vec<f32> = (0..n).map(|row| f32::from(noise(&x, row) > 0.0)).collect();
+        let context = |row: usize| if row < n / 2 { -1.0 } else { 1.0 };
+        for row in 0..n {
+            let values = x.row_mut(row).iter_mut();
+            values.for_each(|v| *v = 1e-4 * *v + context(row));
+        }
+        let design = Design::new(&narrow(&x)).expect("finite");
+        let train: Vec<f32> = (0..n).map(|row| f32::from(row < n / 2)).collect();
+        let variance: Vec<f64> = (0..d)
+            .map(|column| {
+                let values = || (0..n / 2).map(|row| f64::from(design.x.row(row)[column]));
+                let mean = values().sum::<f64>() / (n / 2) as f64;
+                values().map(|v| (v - mean).powi(2)).sum::<f64>() / (n / 2) as f64
+            })
+            .collect();
+        for penalty in [1e2, 1.0, 1e-2, 1e-4] {
+            let problem = Problem {
+                family: Family::Logistic,
+                labels: &labels,
+                train: &train,
+                variance: &variance,
+                penalty,
+            };
+            let solved = design.solve(&[problem], &[None], &mut go_on);
+            let [solution] = &solved.expect("infallible")[..] else {
+                panic!("one problem");
+            };
+            let solution = solution.as_ref().expect("converged");
+            let left = gradient(&design, &problem, solution);
+            assert!(left < 1e-2, "penalty {penalty}: a gradient of {left}");
+        }
     }
 
     /// Rows and columns of the cases whose memory is measured: the eigenvectors are

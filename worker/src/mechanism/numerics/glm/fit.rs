@@ -6,7 +6,9 @@ use super::{Design, Family, NotConverged, Problem, Solution};
 use crate::mechanism::numerics::matrix::{add_scaled, dot};
 
 /// Gradients of one fit; a dozen are usual.
-pub(super) const EVALUATIONS_MAX: usize = 200;
+const EVALUATIONS_MAX: usize = 200;
+/// … and of one in f64.
+const EXACT_EVALUATIONS_MAX: usize = 5000;
 /// Pairs of steps and gradients that L-BFGS remembers.
 pub(super) const MEMORY: usize = 10;
 /// Squared Newton decrement, twice the distance to the minimum of the objective, at
@@ -20,6 +22,22 @@ enum State {
     Under,
     Converged,
     Failed,
+}
+
+/// In what scores and gradients come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Precision {
+    Single,
+    Double,
+}
+
+impl Precision {
+    fn evaluations_max(self) -> usize {
+        match self {
+            Self::Single => EVALUATIONS_MAX,
+            Self::Double => EXACT_EVALUATIONS_MAX,
+        }
+    }
 }
 
 /// A step s, the change y of the gradient over it, and 1/(sᵀy).
@@ -47,15 +65,16 @@ pub(super) struct Fit<'a> {
     /// Has taken a step and waits for a direction.
     pub(super) waits: bool,
     state: State,
+    precision: Precision,
 }
 
 /// Of the residuals of one fit.
 #[derive(Clone, Copy)]
 pub(super) struct Slope {
     /// Σ of residuals: the derivative by the intercept.
-    intercept: f64,
+    pub(super) intercept: f64,
     /// Σ of second derivatives.
-    curvature: f64,
+    pub(super) curvature: f64,
 }
 
 impl<'a> Fit<'a> {
@@ -88,6 +107,24 @@ impl<'a> Fit<'a> {
             shrunk: 0,
             waits: false,
             state: State::Under,
+            precision: Precision::Single,
+        }
+    }
+
+    /// Goes on from where it failed, with scores and gradients in f64 from now on.
+    pub(super) fn again_in_double(self) -> Self {
+        Self {
+            gradient: vec![],
+            direction: vec![0.0; self.at.len()],
+            length: 0.0,
+            slope: 0.0,
+            memory: VecDeque::new(),
+            evaluations: 0,
+            shrunk: 0,
+            waits: false,
+            state: State::Under,
+            precision: Precision::Double,
+            ..self
         }
     }
 
@@ -95,7 +132,12 @@ impl<'a> Fit<'a> {
         self.state == State::Under
     }
 
-    fn point(&self) -> impl Iterator<Item = f64> {
+    pub(super) fn has_failed(&self) -> bool {
+        self.state == State::Failed
+    }
+
+    /// The weights to be evaluated next, then the intercept.
+    pub(super) fn point(&self) -> impl Iterator<Item = f64> {
         let step = self.direction.iter().map(|d| self.length * d);
         self.at.iter().zip(step).map(|(at, step)| at + step)
     }
@@ -119,8 +161,21 @@ impl<'a> Fit<'a> {
         }
     }
 
+    /// The same of one row, in f64.
+    pub(super) fn residual(&self, row: usize, score: f64) -> (f64, f64) {
+        let (y, train) = (self.problem.labels[row], self.problem.train[row]);
+        let (first, second) = match self.problem.family {
+            Family::Logistic => {
+                let p = 1.0 / (1.0 + (-score).exp());
+                (p - f64::from(y), p * (1.0 - p))
+            }
+            Family::Gaussian => (score - f64::from(y), 1.0),
+        };
+        (first * f64::from(train), second * f64::from(train))
+    }
+
     /// Takes the step, or shortens it, now that the gradient at its end is known.
-    pub(super) fn evaluated(&mut self, of_loss: &[f32], slope: Slope) {
+    pub(super) fn evaluated(&mut self, of_loss: impl ExactSizeIterator<Item = f64>, slope: Slope) {
         self.evaluations += 1;
         self.waits = false;
         let d = of_loss.len();
@@ -129,8 +184,8 @@ impl<'a> Fit<'a> {
             variance, penalty, ..
         } = self.problem;
         let mut gradient = Vec::with_capacity(d + 1);
-        let weights = of_loss.iter().zip(&point).zip(variance);
-        gradient.extend(weights.map(|((&g, w), v)| f64::from(g) + penalty * v * w));
+        let weights = of_loss.zip(&point).zip(variance);
+        gradient.extend(weights.map(|((g, w), v)| g + penalty * v * w));
         gradient.push(slope.intercept);
         debug_assert_eq!(gradient.len(), d + 1);
         if self.evaluations > 1 {
@@ -200,7 +255,7 @@ impl<'a> Fit<'a> {
             self.state = State::Failed;
         } else if -self.slope <= DECREMENT {
             self.state = State::Converged;
-        } else if self.evaluations >= EVALUATIONS_MAX {
+        } else if self.evaluations >= self.precision.evaluations_max() {
             self.stall();
         }
     }
