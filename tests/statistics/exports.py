@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Opens a report's exports with the programs that they are for, and compares every
-number with metrics.parquet.
+"""Opens a report's Parquet files with pandas, Polars and DuckDB, which must read the
+same, and its exports with the programs that they are for, and compares every number
+with metrics.parquet.
 
     coordinator aggregate --sweep NAME --out DIR --export tensorboard,mlflow
     python tests/statistics/exports.py DIR
@@ -11,8 +12,10 @@ from pathlib import Path
 
 os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
 
+import duckdb
 import mlflow
 import pandas
+import polars
 import tensorboard
 from mlflow.tracking import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -22,6 +25,13 @@ metrics = pandas.read_parquet(out / "metrics.parquet")
 runs = pandas.read_parquet(out / "runs.parquet")
 comparisons = pandas.read_csv(out / "comparisons.csv")
 print(f"pandas {pandas.__version__}: {len(metrics)} metrics, {len(runs)} runs, {len(comparisons)} comparisons")
+for path in sorted(out.glob("*.parquet")):
+    one = pandas.read_parquet(path)
+    others = [polars.read_parquet(path).to_pandas(), duckdb.read_parquet(str(path)).df()]
+    for other in others:
+        pandas.testing.assert_frame_equal(one, other, check_dtype=False, check_exact=True)
+print(f"polars {polars.__version__}, duckdb {duckdb.__version__}: every Parquet file as in pandas")
+
 done = runs[runs.phase == "done"]
 values = metrics.dropna(subset=["value"])
 by_key = {key: len(rows) for key, rows in values.groupby("job_key")}
